@@ -1,0 +1,1 @@
+"""Sekimori: opens ports safely, proves that they work, and closes them on time."""

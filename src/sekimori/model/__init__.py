@@ -1,0 +1,1 @@
+"""Frozen values: the words of the program, with no input or output of their own."""

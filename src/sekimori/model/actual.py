@@ -1,0 +1,89 @@
+"""What planes report: states, counters and flows, each as it was really found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from sekimori.model.errors import Problem
+
+__all__ = ["Counters", "Flow", "SourceUse", "State", "Status"]
+
+
+class State(StrEnum):
+    """What a mapping is doing now."""
+
+    STARTING = "starting"
+    OPEN = "open"
+    PAUSED = "paused"
+    OUTSIDE_HOURS = "outside-hours"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The state of one mapping as its planes last reported it.
+
+    Attributes:
+        since: Unix seconds at which this state was entered.
+        checked_at: Unix seconds at which it was last seen to be so.
+        problem: why, when it failed.
+        targets: the numeric addresses flows are sent to now.
+    """
+
+    state: State
+    since: float
+    checked_at: float
+    problem: Problem | None = None
+    targets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What went through one mapping. In is from outside to the target, out is back."""
+
+    flows_active: int = 0
+    flows_total: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    packets_in: int = 0
+    packets_out: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
+    """Flows turned away, by cause: source, rate, limit, expired."""
+    failed: Mapping[str, int] = field(default_factory=dict)
+    """Flows that never reached the target, by cause: refused, timed_out, unreachable, …"""
+    last_flow_at: float | None = None
+    """Unix seconds at which the last flow was admitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One live flow. `age` and `idle` are seconds."""
+
+    protocol: str
+    source: str
+    target: str
+    bytes_in: int
+    bytes_out: int
+    packets_in: int
+    packets_out: int
+    age: float
+    idle: float
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceUse:
+    """What one source address did with a mapping; times are Unix seconds."""
+
+    source: str
+    flows_active: int
+    flows_total: int
+    bytes_in: int
+    bytes_out: int
+    packets_in: int
+    packets_out: int
+    refused: int
+    first_seen: float
+    last_seen: float

@@ -1,0 +1,95 @@
+"""What policy answers: a closed sum of allow and deny."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sekimori.model.address import IPNetwork
+from sekimori.model.errors import Problem
+from sekimori.model.mapping import Mapping, Owner
+
+__all__ = ["Allow", "Decision", "Deny", "Made", "NamedList", "Notice", "Verb"]
+
+
+class Verb(StrEnum):
+    """What happened to a subject, in the journal's words."""
+
+    OPEN = "open"
+    CHANGE = "change"
+    EXTEND = "extend"
+    PAUSE = "pause"
+    RESUME = "resume"
+    CLOSE = "close"
+    EXPIRE = "expire"
+    DEFINE = "define"
+    UNDO = "undo"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedList:
+    """A named list of sources and who keeps it."""
+
+    name: str
+    owner: Owner
+    prefixes: tuple[IPNetwork, ...]
+
+    def to_document(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "name": self.name,
+            "owner": str(self.owner),
+            "prefixes": [str(prefix) for prefix in self.prefixes],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One change of one subject. None before is new, None after is gone.
+
+    `cut` asks the planes to end its flows at once instead of after their grace.
+    """
+
+    verb: Verb
+    before: Mapping | NamedList | None
+    after: Mapping | NamedList | None
+    cut: bool = False
+
+    @property
+    def subject(self) -> Mapping | NamedList:
+        """What it is about, as it stands after, or as it stood last."""
+        subject = self.after if self.after is not None else self.before
+        assert subject is not None
+        return subject
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something the asker should know though it was allowed; `texts` by language."""
+
+    code: str
+    en: str
+    ja: str
+
+    def text(self, language: str = "en") -> str:
+        """The sentence in a language."""
+        return self.ja if language == "ja" else self.en
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """The changes that were granted, in order, and what to know about them."""
+
+    changes: tuple[Made, ...]
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """Why not, and what would be allowed."""
+
+    problem: Problem
+
+
+Decision = Allow | Deny

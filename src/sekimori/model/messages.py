@@ -1,0 +1,483 @@
+"""Every refusal's sentences, in English and Japanese, in one table.
+
+The first sentence says "cannot X: cause"; the second what to do. Both languages
+name the same facts (a test holds them to it).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["MESSAGES", "Message"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """The kind of a problem and its two sentences in two languages."""
+
+    kind: str
+    en: tuple[str, str]
+    ja: tuple[str, str]
+
+    def title(self, language: str) -> str:
+        """The sentence that says what cannot be done and why."""
+        return (self.ja if language == "ja" else self.en)[0]
+
+    def fix(self, language: str) -> str:
+        """The sentence that says what to do."""
+        return (self.ja if language == "ja" else self.en)[1]
+
+
+MESSAGES: Final[dict[str, Message]] = {
+    # -- what was typed (exit 2) -------------------------------------------------
+    "bad-ports": Message(
+        "usage",
+        (
+            "cannot read the ports '{text}': {why}",
+            "Write 8080, udp/7000-7010, tcp+udp/53, 5136:25565 or a preset (see 'sekimori presets').",
+        ),
+        (
+            "ポート指定「{text}」を読めません: {why}",
+            "8080、udp/7000-7010、tcp+udp/53、5136:25565 のように書くか、プリセット名"
+            "（sekimori presets で一覧）を指定してください。",
+        ),
+    ),
+    "range-mismatch": Message(
+        "usage",
+        (
+            "cannot map {outside} to {inside}: {outside_size} outside ports, {inside_size} inside",
+            "Give both ranges the same length, or only the first inside port's range.",
+        ),
+        (
+            "{outside} を {inside} に割り当てられません: 外側 {outside_size} 個、内側 {inside_size} 個です",
+            "両方の範囲を同じ長さにしてください。",
+        ),
+    ),
+    "bad-target": Message(
+        "usage",
+        (
+            "cannot read the target '{text}': {why}",
+            "Write an address, a DNS name or 'self', with a port if it differs: 192.168.1.5:22.",
+        ),
+        (
+            "転送先「{text}」を読めません: {why}",
+            "アドレス、DNS 名、self のいずれかに、必要ならポートを付けてください（例: 192.168.1.5:22）。",
+        ),
+    ),
+    "bad-address": Message(
+        "usage",
+        ("cannot read the address '{text}': {why}", "Write an IPv4 or IPv6 address of this machine."),
+        ("アドレス「{text}」を読めません: {why}", "このマシンの IPv4 または IPv6 アドレスを書いてください。"),
+    ),
+    "bad-source": Message(
+        "usage",
+        (
+            "cannot read the source '{text}': {why}",
+            "Write prefixes (198.51.100.0/24), 'lan', 'anyone' or the name of a list, separated by commas.",
+        ),
+        (
+            "接続元「{text}」を読めません: {why}",
+            "プレフィックス（198.51.100.0/24）、lan、anyone、リスト名をカンマ区切りで書いてください。",
+        ),
+    ),
+    "bad-duration": Message(
+        "usage",
+        ("cannot read the duration '{text}': {why}", "Write a number with s, m, h, d or w: 90s, 2h, 1d12h."),
+        (
+            "期間「{text}」を読めません: {why}",
+            "数字に s、m、h、d、w を付けてください（例: 90s、2h、1d12h）。",
+        ),
+    ),
+    "bad-time": Message(
+        "usage",
+        (
+            "cannot read the time '{text}': {why}",
+            "Write 2026-12-01, '2026-12-01 18:00', 18:00, 'tomorrow 09:00' or tonight; it must lie ahead.",
+        ),
+        (
+            "時刻「{text}」を読めません: {why}",
+            "2026-12-01、'2026-12-01 18:00'、18:00、'tomorrow 09:00'、tonight のように、"
+            "これからの時刻を書いてください。",
+        ),
+    ),
+    "bad-hours": Message(
+        "usage",
+        (
+            "cannot read the hours '{text}': {why}",
+            "Write days and times: mon-fri/09:00-18:00, daily/22:00-06:00, or several with commas.",
+        ),
+        (
+            "時間帯「{text}」を読めません: {why}",
+            "mon-fri/09:00-18:00 や daily/22:00-06:00 のように、曜日と時刻を書いてください（カンマで複数）。",
+        ),
+    ),
+    "bad-rate": Message(
+        "usage",
+        ("cannot read the rate '{text}': {why}", "Write new connections per s, min, hour or day: 20/min."),
+        (
+            "頻度「{text}」を読めません: {why}",
+            "s、min、hour、day あたりの新規接続数を書いてください（例: 20/min）。",
+        ),
+    ),
+    "bad-value": Message(
+        "usage",
+        (
+            "cannot use {key} = {text}: {why}",
+            "Give {key} a value it takes; 'sekimori open --help' lists them.",
+        ),
+        (
+            "{key} = {text} は使えません: {why}",
+            "{key} に使える値は sekimori open --help で確認できます。",
+        ),
+    ),
+    "bad-name": Message(
+        "usage",
+        (
+            "cannot use the name '{text}': {why}",
+            "Use letters, digits, '-', '_' and '.', beginning with a letter, 63 at most.",
+        ),
+        (
+            "名前「{text}」は使えません: {why}",
+            "英字で始め、英数字と - _ . を 63 文字まで使ってください。",
+        ),
+    ),
+    "missing": Message(
+        "usage",
+        ("cannot open a port: {key} is missing", "Say {key}; for example: {example}"),
+        ("ポートを開けられません: {key} がありません", "{key} を指定してください（例: {example}）。"),
+    ),
+    "exclusive": Message(
+        "usage",
+        ("cannot use {first} and {second} together", "Keep one of the two."),
+        ("{first} と {second} は同時に使えません", "どちらか一方にしてください。"),
+    ),
+    "udp-proxy-v1": Message(
+        "usage",
+        (
+            "cannot send PROXY protocol version 1 to a UDP target: version 1 knows TCP only",
+            "Use --proxy-protocol 2, or leave UDP out of this mapping.",
+        ),
+        (
+            "UDP の転送先に PROXY protocol v1 は送れません: v1 は TCP 専用です",
+            "--proxy-protocol 2 を使うか、このマッピングから UDP を外してください。",
+        ),
+    ),
+    "unknown-key": Message(
+        "usage",
+        ("cannot use {file}, line {line}: unknown key '{key}'", "{hint}"),
+        ("{file} の {line} 行目を使えません: 不明なキー「{key}」です", "{hint}"),
+    ),
+    "bad-config": Message(
+        "usage",
+        ("cannot use {file}, line {line}, {key}: {why}", "Correct the line; nothing was changed."),
+        (
+            "{file} の {line} 行目（{key}）を使えません: {why}",
+            "その行を直してください。何も変更していません。",
+        ),
+    ),
+    "no-config": Message(
+        "not-found",
+        (
+            "cannot read the config file {file}: {why}",
+            "Name a readable file with --config or SEKIMORI_CONFIG.",
+        ),
+        (
+            "設定ファイル {file} を読めません: {why}",
+            "--config か SEKIMORI_CONFIG で読めるファイルを指定してください。",
+        ),
+    ),
+    "bad-request": Message(
+        "usage",
+        ("cannot read the request: {why}", "See the API's description at /openapi.json."),
+        ("要求を読めません: {why}", "API の説明は /openapi.json にあります。"),
+    ),
+    "no-plane": Message(
+        "usage",
+        ("cannot open {name} via {via}: {why}", "Use --via auto, or one of: {able}."),
+        ("{name} を {via} で開けられません: {why}", "--via auto か、次のいずれかを使ってください: {able}。"),
+    ),
+    "leads-to-itself": Message(
+        "usage",
+        (
+            "cannot open {claim}: its target {target} is the same port, so it would lead to itself",
+            "Give the target another port or address, or listen on one address only with --on.",
+        ),
+        (
+            "{claim} を開けられません: 転送先 {target} が同じポートで、自分自身に戻ってしまいます",
+            "転送先のポートかアドレスを変えるか、--on で待ち受けるアドレスを絞ってください。",
+        ),
+    ),
+    # -- what is not there (exit 4) ----------------------------------------------
+    "no-such-mapping": Message(
+        "not-found",
+        ("cannot find a mapping '{ref}'", "'sekimori ls' lists the mappings.{near}"),
+        ("マッピング「{ref}」が見つかりません", "sekimori ls で一覧を見られます。{near}"),
+    ),
+    "no-such-preset": Message(
+        "not-found",
+        ("cannot find a preset '{name}'", "'sekimori presets' lists them.{near}"),
+        ("プリセット「{name}」が見つかりません", "sekimori presets で一覧を見られます。{near}"),
+    ),
+    "no-such-host": Message(
+        "not-found",
+        (
+            "cannot find the host '{host}': {why}",
+            "Check the spelling, or give its address instead of the name.",
+        ),
+        (
+            "ホスト「{host}」が見つかりません: {why}",
+            "綴りを確かめるか、名前の代わりにアドレスを書いてください。",
+        ),
+    ),
+    "no-such-list": Message(
+        "not-found",
+        (
+            "cannot find a list of sources named '{name}'",
+            "Define it under [lists] in the config file and run 'sekimori apply'. Lists now: {lists}.",
+        ),
+        (
+            "接続元リスト「{name}」が見つかりません",
+            "設定ファイルの [lists] に書いて sekimori apply を実行してください。今あるリスト: {lists}。",
+        ),
+    ),
+    "no-such-revision": Message(
+        "not-found",
+        ("cannot find revision {revision}", "'sekimori history' lists the revisions."),
+        ("リビジョン {revision} が見つかりません", "sekimori history で一覧を見られます。"),
+    ),
+    "address-not-here": Message(
+        "not-found",
+        (
+            "cannot listen on {address}: this machine does not have that address",
+            "Leave --on out for all addresses, or use one that 'ip address' shows.",
+        ),
+        (
+            "{address} で待ち受けられません: このマシンのアドレスではありません",
+            "--on を省いて全アドレスにするか、ip address に出るものを使ってください。",
+        ),
+    ),
+    # -- what stands in the way (exit 5) -----------------------------------------
+    "name-taken": Message(
+        "conflict",
+        (
+            "cannot use the name '{name}': a mapping of {owner} has it",
+            "Choose another --name, or close that one.",
+        ),
+        (
+            "名前「{name}」は使えません: {owner} のマッピングが使っています",
+            "--name で別の名前にするか、そちらを閉じてください。",
+        ),
+    ),
+    "port-taken": Message(
+        "conflict",
+        (
+            "cannot open {claim}: the mapping '{name}' of {owner} has {theirs}",
+            "Choose another outside port, listen on another address with --on, or close '{name}'.",
+        ),
+        (
+            "{claim} を開けられません: {owner} のマッピング「{name}」が {theirs} を使っています",
+            "別の外側ポートにするか、--on で別のアドレスにするか、「{name}」を閉じてください。",
+        ),
+    ),
+    "port-busy": Message(
+        "conflict",
+        (
+            "cannot open {claim}: {holder} on this machine listens there",
+            "Stop that program, or choose another outside port (for example {other}).",
+        ),
+        (
+            "{claim} を開けられません: このマシンの {holder} が待ち受けています",
+            "そのプログラムを止めるか、別の外側ポート（例: {other}）にしてください。",
+        ),
+    ),
+    "changed-since": Message(
+        "conflict",
+        (
+            "cannot undo revision {revision}: '{name}' was changed again in revision {later} ({fields})",
+            "Undo revision {later} first, or edit '{name}' by hand.",
+        ),
+        (
+            "リビジョン {revision} を元に戻せません: 「{name}」はリビジョン {later} でまた変わりました（{fields}）",
+            "先にリビジョン {later} を元に戻すか、「{name}」を edit で直してください。",
+        ),
+    ),
+    "already-closed": Message(
+        "conflict",
+        ("cannot undo revision {revision}: '{name}' is closed already", "There is nothing left to undo."),
+        (
+            "リビジョン {revision} を元に戻せません: 「{name}」はもう閉じています",
+            "元に戻すものはありません。",
+        ),
+    ),
+    "already-expired": Message(
+        "conflict",
+        (
+            "cannot open '{name}' again: its time ended {when}",
+            "Say how long: 'sekimori undo {revision} --for 24h'.",
+        ),
+        (
+            "「{name}」を開け直せません: 期限は {when} に切れました",
+            "期間を付けてください: sekimori undo {revision} --for 24h",
+        ),
+    ),
+    "state-in-use": Message(
+        "conflict",
+        (
+            "cannot start: another daemon (pid {pid}) uses the state directory {directory}",
+            "Stop it, or give this one its own with --state-dir.",
+        ),
+        (
+            "起動できません: 別のデーモン（pid {pid}）が {directory} を使っています",
+            "それを止めるか、--state-dir で別のディレクトリにしてください。",
+        ),
+    ),
+    "not-applied": Message(
+        "conflict",
+        ("cannot open {name}: {why}", "Nothing was left behind; correct the cause and try again."),
+        ("{name} を開けられません: {why}", "変更は残っていません。原因を直してもう一度お試しください。"),
+    ),
+    # -- who may (exit 6) ----------------------------------------------------------
+    "not-permitted": Message(
+        "not-permitted",
+        (
+            "cannot {what}: {who} may not",
+            "Ask an administrator, or have yourself added to [api] admins or viewers in the config file.",
+        ),
+        (
+            "{what} はできません: {who} に権限がありません",
+            "管理者に頼むか、設定ファイルの [api] の admins か viewers に加えてもらってください。",
+        ),
+    ),
+    "managed-by-file": Message(
+        "not-permitted",
+        (
+            "cannot {what} '{name}': it is managed by the file {file}",
+            "Change it there and run 'sekimori apply'; 'sekimori pause {name}' stops it now.",
+        ),
+        (
+            "「{name}」を {what} できません: ファイル {file} が管理しています",
+            "ファイルを直して sekimori apply を実行してください。今すぐ止めるなら sekimori pause {name} です。",
+        ),
+    ),
+    "privileged-port": Message(
+        "not-permitted",
+        (
+            "cannot listen on port {port}: ports below {first} need the privilege to bind them",
+            "Run the daemon as root, give it CAP_NET_BIND_SERVICE, or choose a port from {first} up "
+            "(for example {other}).",
+        ),
+        (
+            "ポート {port} で待ち受けられません: {first} 未満のポートには特権が必要です",
+            "root で動かすか、CAP_NET_BIND_SERVICE を与えるか、{first} 以上のポート（例: {other}）にしてください。",
+        ),
+    ),
+    # -- the daemon is not there (exit 7) -------------------------------------------
+    "unreachable": Message(
+        "unreachable",
+        (
+            "cannot reach the daemon at {socket}: {why}",
+            "Start it with 'sekimori up', or say 'sekimori open --foreground …' to host one for this port.",
+        ),
+        (
+            "デーモン（{socket}）に接続できません: {why}",
+            "sekimori up で起動するか、sekimori open --foreground … でこのポートだけ開けてください。",
+        ),
+    ),
+    # -- policy (exit 8) --------------------------------------------------------------
+    "risk-not-accepted": Message(
+        "refused",
+        (
+            "cannot open {what} to {sources}: {note}",
+            "Safer: reach it over a VPN, or name who may come in with --from ADDRESS/PREFIX. "
+            "If you accept the risk: --accept-risk {risk}",
+        ),
+        (
+            "{what} を {sources} に開けられません: {note}",
+            "より安全な方法: VPN 経由で使うか、--from アドレス/プレフィックス で接続元を絞ってください。"
+            "危険を承知で開ける場合: --accept-risk {risk}",
+        ),
+    ),
+    "lifetime-too-long": Message(
+        "refused",
+        (
+            "cannot keep '{name}' open for {asked}: the policy allows {allowed} at most",
+            "Ask for {allowed} or less, and extend it when the time comes.",
+        ),
+        (
+            "「{name}」を {asked} 開けておけません: ポリシーの上限は {allowed} です",
+            "{allowed} 以内にして、必要なら extend で延長してください。",
+        ),
+    ),
+    # -- the ledger and the machine (exit 1) --------------------------------------------
+    "ledger-newer": Message(
+        "internal",
+        (
+            "cannot use the ledger {file}: it was written by a newer version (schema {theirs}; "
+            "this version knows up to {ours})",
+            "Install that version again, or use another --state-dir. The ledger was not changed.",
+        ),
+        (
+            "台帳 {file} を使えません: 新しい版が書いたものです（スキーマ {theirs}、この版は {ours} まで）",
+            "その版を入れ直すか、別の --state-dir を使ってください。台帳は変更していません。",
+        ),
+    ),
+    "ledger-corrupt": Message(
+        "internal",
+        (
+            "cannot read the ledger {file}: {why}",
+            "It was kept aside as {kept} and not changed. Restore a backup in its place, or start "
+            "again for an empty ledger and 'sekimori apply' your config.",
+        ),
+        (
+            "台帳 {file} を読めません: {why}",
+            "変更せず {kept} に残しました。バックアップを戻すか、もう一度起動して空の台帳から "
+            "sekimori apply してください。",
+        ),
+    ),
+    "disk-full": Message(
+        "internal",
+        (
+            "cannot write the ledger {file}: the disk is full",
+            "Nothing was changed. Free some space and try again; open ports stay as they are.",
+        ),
+        (
+            "台帳 {file} に書けません: ディスクがいっぱいです",
+            "何も変更していません。空きを作ってもう一度お試しください。開いているポートはそのままです。",
+        ),
+    ),
+    "ledger-failed": Message(
+        "internal",
+        (
+            "cannot write the ledger {file}: {why}",
+            "Nothing was changed. Look at the disk and the permissions.",
+        ),
+        (
+            "台帳 {file} に書けません: {why}",
+            "何も変更していません。ディスクと権限を確かめてください。",
+        ),
+    ),
+    "state-unusable": Message(
+        "internal",
+        ("cannot use the state directory {directory}: {why}", "Give a writable one with --state-dir."),
+        (
+            "状態ディレクトリ {directory} を使えません: {why}",
+            "--state-dir で書き込めるディレクトリを指定してください。",
+        ),
+    ),
+    "unexpected": Message(
+        "internal",
+        ("cannot go on: {what}", "This is a fault of Sekimori; its log has the details. Please report it."),
+        ("続けられません: {what}", "Sekimori の不具合です。ログに詳細があります。報告をお願いします。"),
+    ),
+    "timeout": Message(
+        "timeout",
+        ("cannot confirm in {seconds} s: {what}", "Look again with 'sekimori ls'; it may still come."),
+        ("{seconds} 秒以内に確認できません: {what}", "sekimori ls でもう一度確かめてください。"),
+    ),
+    "interrupted": Message(
+        "interrupted",
+        ("cannot finish: interrupted", "Nothing more was done."),
+        ("中断されました", "これ以上は何もしていません。"),
+    ),
+}

@@ -1,0 +1,130 @@
+"""Who may come in: prefixes, named lists, or anyone."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sekimori.model.address import IPNetwork
+from sekimori.model.errors import Problem
+
+__all__ = ["LAN", "LAN_PREFIXES", "WIDE", "Sources", "parse_prefix"]
+
+LAN: Final = "lan"
+"""The built-in list: addresses that do not come over the internet."""
+
+LAN_PREFIXES: Final = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "10.0.0.0/8",  # RFC 1918
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "127.0.0.0/8",  # this machine
+        "169.254.0.0/16",  # RFC 3927
+        "fc00::/7",  # RFC 4193
+        "fe80::/10",  # RFC 4291
+        "::1/128",
+    )
+)
+
+WIDE: Final = {4: 8, 6: 19}
+"""Prefixes shorter than this hold so much of the internet that policy reads them as anyone.
+
+IPv4 /8 was the largest block ever assigned to one holder; IPv6 /19 likewise (RIPE registry)."""
+
+_EVERYTHING: Final = frozenset({ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")})
+_LIST_NAME = re.compile(r"[a-z][a-z0-9_.-]{0,62}")
+
+
+def parse_prefix(text: str) -> IPNetwork:
+    """An address or a prefix; host bits must be zero, so that a slip is not a wide opening.
+
+    Raises:
+        ValueError: it is neither; the text says why.
+    """
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError("it is neither a prefix nor the name of a list") from None
+    if "/" in text and str(network.network_address) != str(ipaddress.ip_address(text.split("/")[0])):
+        raise ValueError(f"it has bits beyond its prefix; write {network} or {text.split('/')[0]}")
+    if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            return ipaddress.ip_network((mapped, network.prefixlen - 96))
+    return network
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Who may come in. `anyone` stands alone; otherwise prefixes and names of lists add up."""
+
+    anyone: bool = False
+    prefixes: tuple[IPNetwork, ...] = ()
+    lists: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Sources:
+        """Read `198.51.100.0/24,office`, `lan` or `anyone`.
+
+        Raises:
+            Problem: `bad-source`.
+        """
+        prefixes: dict[IPNetwork, None] = {}
+        lists: dict[str, None] = {}
+        words = [word.strip().lower() for word in text.split(",") if word.strip()]
+        if not words:
+            raise Problem("bad-source", text=text, why="it names nobody")
+        for word in words:
+            if word == "anyone":
+                continue
+            if _LIST_NAME.fullmatch(word) and not _is_address(word):
+                lists[word] = None
+                continue
+            try:
+                prefixes[parse_prefix(word)] = None
+            except ValueError as error:
+                raise Problem("bad-source", text=word, why=str(error)) from None
+        anyone = "anyone" in words or prefixes.keys() >= _EVERYTHING
+        if anyone and (lists or prefixes.keys() - _EVERYTHING):
+            raise Problem("bad-source", text=text, why="'anyone' leaves nothing for the others to add")
+        if anyone:
+            return cls(anyone=True)
+        return cls(prefixes=tuple(sorted(prefixes, key=_order)), lists=tuple(sorted(lists)))
+
+    def resolve(self, named: Mapping[str, tuple[IPNetwork, ...]]) -> tuple[IPNetwork, ...] | None:
+        """The prefixes meant, lists looked up; None is anyone. An unknown list admits nobody."""
+        if self.anyone:
+            return None
+        found = dict.fromkeys(self.prefixes)
+        for name in self.lists:
+            found.update(dict.fromkeys(LAN_PREFIXES if name == LAN else named.get(name, ())))
+        return tuple(found)
+
+    def is_wide(self, named: Mapping[str, tuple[IPNetwork, ...]]) -> bool:
+        """Whether this lets in so much of the internet that it is anyone in effect."""
+        prefixes = self.resolve(named)
+        if prefixes is None or any(prefix.prefixlen < WIDE[prefix.version] for prefix in prefixes):
+            return True
+        # A wide prefix written as its parts is still wide.
+        four = [prefix for prefix in prefixes if isinstance(prefix, ipaddress.IPv4Network)]
+        six = [prefix for prefix in prefixes if isinstance(prefix, ipaddress.IPv6Network)]
+        joined: list[IPNetwork] = [*ipaddress.collapse_addresses(four), *ipaddress.collapse_addresses(six)]
+        return any(prefix.prefixlen < WIDE[prefix.version] for prefix in joined)
+
+    def __str__(self) -> str:
+        if self.anyone:
+            return "anyone"
+        return ",".join([*map(str, self.prefixes), *self.lists])
+
+
+def _is_address(word: str) -> bool:
+    # 'fd00::1' begins with a letter too, and no list name holds a colon.
+    return ":" in word
+
+
+def _order(network: IPNetwork) -> tuple[int, int, int]:
+    return (network.version, int(network.network_address), network.prefixlen)
