@@ -1,0 +1,149 @@
+"""Which asks take a revision back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from sekimori.ledger.journal import JournalRow, Revision
+from sekimori.model.address import PortSpec
+from sekimori.model.decision import Verb
+from sekimori.model.errors import Problem
+from sekimori.model.lifetime import Lifetime, format_instant
+from sekimori.model.mapping import Mapping as PortMapping
+from sekimori.model.request import Ask, Change, Close, Define, Submit, Wish
+from sekimori.model.snapshot import Snapshot
+from sekimori.model.source import parse_prefix
+
+__all__ = ["asks_to_undo", "is_undoable", "wish_of"]
+
+_BOOKKEEPING = frozenset({"revision", "path", "created_at", "id", "owner"})
+
+
+def asks_to_undo(
+    revision: Revision,
+    snapshot: Snapshot,
+    later: Callable[[str], int],
+    now: float,
+    lifetime: Lifetime | None,
+) -> tuple[Ask, ...]:
+    """The asks that bring every subject of `revision` back to what it was before.
+
+    A field changed again later is not overwritten: that is a conflict.
+
+    Args:
+        revision: the one to take back.
+        snapshot: how things stand.
+        later: the revision that last changed a subject, by its id.
+        now: Unix seconds.
+        lifetime: for mappings that come back; None gives them what was left of theirs.
+
+    Raises:
+        Problem: `changed-since`, `already-closed` or `already-expired`.
+    """
+    asks: list[Ask] = []
+    for row in reversed(revision.rows):
+        if row.subject == "list":
+            asks.append(_undo_list(row))
+        else:
+            asks.extend(_undo_mapping(revision.number, row, snapshot, later, now, lifetime))
+    order = {Define: 0, Close: 1, Change: 2, Submit: 3}
+    return tuple(sorted(asks, key=lambda ask: order.get(type(ask), 2)))
+
+
+def wish_of(mapping: PortMapping) -> Wish:
+    """The wish that asks for exactly this mapping's terms."""
+    return Wish(
+        name=mapping.name,
+        specs=tuple(PortSpec((pair.protocol,), pair.outside, pair.inside) for pair in mapping.ports),
+        target=mapping.target,
+        sources=mapping.sources,
+        lifetime=mapping.lifetime,
+        schedule=mapping.schedule,
+        on=mapping.on,
+        via=mapping.via,
+        per_source=mapping.limits.per_source,
+        total=mapping.limits.total,
+        connections=mapping.limits.connections,
+        proxy_protocol=mapping.proxy_protocol,
+        idle=mapping.idle,
+        accepted_risks=mapping.accepted_risks,
+    )
+
+
+def _undo_mapping(
+    number: int,
+    row: JournalRow,
+    snapshot: Snapshot,
+    later: Callable[[str], int],
+    now: float,
+    lifetime: Lifetime | None,
+) -> Iterator[Ask]:
+    current = snapshot.get(row.subject_id)
+    if row.before is None:
+        if current is None:
+            raise Problem("already-closed", revision=number, name=row.name)
+        yield Close(row.subject_id)
+    elif row.after is None:
+        yield _reopen(number, row, current, later, now, lifetime)
+    elif current is None:
+        raise Problem("already-closed", revision=number, name=row.name)
+    else:
+        yield _put_back(number, row.before, row.after, current, later)
+
+
+def _reopen(
+    number: int,
+    row: JournalRow,
+    current: PortMapping | None,
+    later: Callable[[str], int],
+    now: float,
+    lifetime: Lifetime | None,
+) -> Submit:
+    assert row.before is not None
+    if current is not None:
+        raise Problem(
+            "changed-since", revision=number, name=row.name, later=later(row.subject_id), fields="open again"
+        )
+    old = PortMapping.from_document(row.before)
+    if lifetime is not None:
+        old = replace(old, lifetime=lifetime)
+    if old.lifetime.has_ended(now):
+        when = format_instant(old.lifetime.expires_at or now)
+        raise Problem("already-expired", name=old.name, when=when, revision=number)
+    return Submit(wish_of(old), restore=old)
+
+
+def _put_back(
+    number: int,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    current: PortMapping,
+    later: Callable[[str], int],
+) -> Change:
+    now_is = current.to_document()
+    changed = [key for key in before if key not in _BOOKKEEPING and before[key] != after.get(key)]
+    moved = [key for key in changed if now_is.get(key) != after.get(key)]
+    if moved:
+        raise Problem(
+            "changed-since",
+            revision=number,
+            name=current.name,
+            later=later(current.id),
+            fields=", ".join(moved),
+        )
+    restored = PortMapping.from_document({**now_is, **{key: before[key] for key in changed}})
+    paused = restored.paused if "paused" in changed else None
+    return Change(current.id, wish_of(restored) if set(changed) - {"paused"} else Wish(), paused)
+
+
+def _undo_list(row: JournalRow) -> Define:
+    if row.before is None:
+        return Define(row.name, None)
+    return Define(row.name, tuple(parse_prefix(text) for text in row.before["prefixes"]))
+
+
+def is_undoable(revision: Revision) -> bool:
+    """Whether a plain `undo` means this revision: the clock's own doings are not a person's."""
+    return any(row.verb is not Verb.EXPIRE for row in revision.rows)

@@ -1,0 +1,1 @@
+"""Hands that make mappings real. Planes do not know each other."""

@@ -1,0 +1,180 @@
+"""The decision: asks, in order, tried on a copy; granted together or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sekimori.model.decision import Allow, Decision, Deny, Made, NamedList, Notice, Verb
+from sekimori.model.errors import Problem
+from sekimori.model.lifetime import Lifetime
+from sekimori.model.mapping import Mapping, Owner, OwnerKind
+from sekimori.model.request import Ask, Change, Close, Context, Define, Renew, Submit, Wish
+from sekimori.model.snapshot import Snapshot
+from sekimori.policy.allocate import choose_path
+from sekimori.policy.checks import check_terms, known_lists, refuse_conflicts
+from sekimori.policy.rules import Rules
+from sekimori.policy.terms import changed_mapping, defaults_notice, new_mapping
+
+__all__ = ["decide"]
+
+_OWN_ONLY = frozenset({OwnerKind.DEVICE, OwnerKind.KEY, OwnerKind.CLIENT, OwnerKind.TRIGGER})
+"""Owners that may touch nothing but their own mappings."""
+
+
+def decide(
+    asks: Sequence[Ask],
+    snapshot: Snapshot,
+    context: Context,
+    now: float,
+    rules: Rules,
+    *,
+    undoing: bool = False,
+) -> Decision:
+    """Grant all of `asks` or none.
+
+    Ports are held against each other only once every ask is in, so that two mappings may
+    swap theirs. `undoing` lets a person take back what a file did.
+    """
+    case = _Case(snapshot.fork(), context, now, rules, undoing)
+    changes: list[Made] = []
+    notices: list[Notice] = []
+    try:
+        for ask in asks:
+            change = _decide_one(ask, case, notices)
+            if change is not None:
+                case.draft.apply(change)
+                changes.append(change)
+        for mapping in _touched(changes, case.draft):
+            check_terms(mapping, case.draft, rules, now)
+            refuse_conflicts(mapping, case.draft)
+    except Problem as problem:
+        return Deny(problem)
+    return Allow(tuple(changes), tuple(notices))
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What one decision goes by. `draft` is ours to change."""
+
+    draft: Snapshot
+    context: Context
+    now: float
+    rules: Rules
+    undoing: bool
+
+
+def _decide_one(ask: Ask, case: _Case, notices: list[Notice]) -> Made | None:
+    match ask:
+        case Submit():
+            return _decide_submit(ask, case, notices)
+        case Change():
+            return _decide_change(ask, case)
+        case Renew():
+            return _decide_renew(ask, case)
+        case Close():
+            before = case.draft.find(ask.ref)
+            _refuse_foreign(before, "close", case)
+            return Made(Verb.CLOSE, before, None, cut=ask.now)
+        case Define():
+            return _decide_define(ask, case)
+
+
+def _decide_submit(ask: Submit, case: _Case, notices: list[Notice]) -> Made:
+    old = ask.restore
+    owner = old.owner if old else case.context.actor
+    mapping_id = old.id if old else case.rules.new_id()
+    mapping = new_mapping(ask.wish, owner, mapping_id, case.draft, case.rules, case.now)
+    if old:
+        mapping = replace(mapping, created_at=old.created_at, paused=old.paused, preset=old.preset)
+    _refuse_taken_name(mapping, case.draft)
+    notice = defaults_notice(ask.wish, mapping)
+    if notice:
+        notices.append(notice)
+    return Made(Verb.OPEN, None, replace(mapping, path=choose_path(mapping, case.rules)))
+
+
+def _decide_change(ask: Change, case: _Case) -> Made | None:
+    before = case.draft.find(ask.ref)
+    only_pausing = ask.wish == Wish()
+    _refuse_foreign(before, "edit", case, harmless=only_pausing)
+    after = changed_mapping(before, ask.wish, ask.paused)
+    if ask.restore:
+        after = replace(after, accepted_risks=ask.restore.accepted_risks, preset=ask.restore.preset)
+    if after.name.lower() != before.name.lower():
+        _refuse_taken_name(after, case.draft)
+    if after == before:
+        return None
+    after = replace(after, path=choose_path(after, case.rules))
+    return Made(_verb(before, after), before, after)
+
+
+def _decide_renew(ask: Renew, case: _Case) -> Made | None:
+    before = case.draft.find(ask.ref)
+    _refuse_foreign(before, "extend", case, harmless=True)
+    lifetime = _renewed(before.lifetime, ask, case.now)
+    if lifetime == before.lifetime:
+        return None
+    return Made(Verb.EXTEND, before, replace(before, lifetime=lifetime))
+
+
+def _decide_define(ask: Define, case: _Case) -> Made | None:
+    before = case.draft.list_named(ask.name)
+    actor = case.context.actor
+    if actor.kind in _OWN_ONLY:  # lists have no owners among them, and decide who comes in everywhere
+        raise Problem("not-permitted", what=f"define '{ask.name}'", who=str(actor))
+    if before is not None:
+        _refuse_foreign(before, "edit", case)
+    elif ask.prefixes is None:
+        raise Problem("no-such-list", name=ask.name, lists=known_lists(case.draft))
+    after = None if ask.prefixes is None else NamedList(ask.name, ask.restore or actor, ask.prefixes)
+    if before == after:
+        return None
+    return Made(Verb.DEFINE, before, after)
+
+
+def _renewed(lifetime: Lifetime, ask: Renew, now: float) -> Lifetime:
+    if ask.lifetime is not None:
+        return ask.lifetime
+    if lifetime.expires_at is None:
+        return lifetime
+    if ask.add is not None:
+        return replace(lifetime, expires_at=max(lifetime.expires_at, int(now)) + ask.add)
+    again = lifetime.renewed(now)
+    # Asking for the same length again never shortens what an extension had added.
+    return again if (again.expires_at or 0) > lifetime.expires_at else lifetime
+
+
+def _verb(before: Mapping, after: Mapping) -> Verb:
+    if replace(after, paused=before.paused) == before:
+        return Verb.PAUSE if after.paused else Verb.RESUME
+    if replace(after, lifetime=before.lifetime) == before:
+        return Verb.EXTEND
+    return Verb.CHANGE
+
+
+def _touched(changes: Sequence[Made], draft: Snapshot) -> list[Mapping]:
+    """Mappings whose terms must hold now: the changed ones, and those that use a changed list."""
+    lists = {change.subject.name for change in changes if isinstance(change.subject, NamedList)}
+    # In order, so that of several refusals the same one is always told.
+    ids = dict.fromkeys(change.subject.id for change in changes if isinstance(change.subject, Mapping))
+    if lists:
+        ids |= dict.fromkeys(mapping.id for mapping in draft if lists.intersection(mapping.sources.lists))
+    found = (draft.get(mapping_id) for mapping_id in ids)
+    return [mapping for mapping in found if mapping is not None]
+
+
+def _refuse_taken_name(mapping: Mapping, draft: Snapshot) -> None:
+    holder = draft.named(mapping.name)
+    if holder is not None and holder.id != mapping.id:
+        raise Problem("name-taken", name=mapping.name, owner=str(holder.owner))
+
+
+def _refuse_foreign(subject: Mapping | NamedList, what: str, case: _Case, *, harmless: bool = False) -> None:
+    actor: Owner = case.context.actor
+    if actor == subject.owner:
+        return
+    if actor.kind in _OWN_ONLY:
+        raise Problem("not-permitted", what=f"{what} '{subject.name}'", who=str(actor))
+    if subject.owner.kind is OwnerKind.FILE and not harmless and not case.undoing:
+        raise Problem("managed-by-file", what=what, name=subject.name, file=subject.owner.id)

@@ -1,0 +1,131 @@
+"""From a wish to the terms of a mapping: what was said, and the safe default for the rest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeVar
+
+from sekimori.model.address import PortPair, PortSpec
+from sekimori.model.decision import Notice
+from sekimori.model.errors import Problem
+from sekimori.model.lifetime import Lifetime
+from sekimori.model.limits import Limits, Rate
+from sekimori.model.mapping import Mapping, Owner
+from sekimori.model.preset import Preset
+from sekimori.model.request import UNSAID, Unsaid, Wish
+from sekimori.model.snapshot import Snapshot
+from sekimori.model.source import LAN, Sources
+from sekimori.model.target import Target, pair_ports
+from sekimori.policy.allocate import choose_name
+from sekimori.policy.rules import Rules
+
+__all__ = ["changed_mapping", "defaults_notice", "new_mapping"]
+
+_T = TypeVar("_T")
+
+
+def new_mapping(
+    wish: Wish, owner: Owner, mapping_id: str, snapshot: Snapshot, rules: Rules, now: float
+) -> Mapping:
+    """The mapping a wish describes, defaults filled in from its preset and the rules.
+
+    Raises:
+        Problem: `missing`, or what joining its ports raises.
+    """
+    if isinstance(wish.specs, Unsaid):
+        raise Problem("missing", key="the port", example="sekimori open 8080 --to 192.168.1.5:80")
+    if isinstance(wish.target, Unsaid):
+        raise Problem("missing", key="--to", example="--to 192.168.1.5:80")
+    preset = _said(wish.preset, None)
+    mapping = Mapping(
+        id=mapping_id,
+        name="",
+        owner=owner,
+        ports=pair_ports(wish.specs, wish.inside, str(wish.target)),
+        target=wish.target,
+        sources=_said(wish.sources, _default_sources(preset)),
+        lifetime=_said(wish.lifetime, Lifetime.lasting(preset.lifetime if preset else rules.lifetime, now)),
+        schedule=_said(wish.schedule, None),
+        on=_said(wish.on, None),
+        via=_said(wish.via, "auto"),
+        limits=_limits(wish, Limits(per_source=_preset_limit(preset))),
+        proxy_protocol=_said(wish.proxy_protocol, 0),
+        idle=_said(wish.idle, None),
+        accepted_risks=wish.accepted_risks,
+        preset=preset.name if preset else None,
+        created_at=int(now),
+    )
+    return replace(mapping, name=_said(wish.name, "") or choose_name(mapping, snapshot))
+
+
+def changed_mapping(before: Mapping, wish: Wish, paused: bool | None) -> Mapping:
+    """The mapping with what was said put in place of what stood, and the rest as it was."""
+    target = _said(wish.target, before.target)
+    preset = before.preset
+    if not isinstance(wish.specs, Unsaid):
+        chosen = _said(wish.preset, None)
+        preset = chosen.name if chosen else None
+    return replace(
+        before,
+        name=_said(wish.name, before.name),
+        ports=_changed_ports(before, wish, target),
+        target=target,
+        sources=_said(wish.sources, before.sources),
+        lifetime=_said(wish.lifetime, before.lifetime),
+        schedule=_said(wish.schedule, before.schedule),
+        on=_said(wish.on, before.on),
+        via=_said(wish.via, before.via),
+        limits=_limits(wish, before.limits),
+        proxy_protocol=_said(wish.proxy_protocol, before.proxy_protocol),
+        idle=_said(wish.idle, before.idle),
+        accepted_risks=tuple(sorted({*before.accepted_risks, *wish.accepted_risks})),
+        preset=preset,
+        paused=before.paused if paused is None else paused,
+    )
+
+
+def defaults_notice(wish: Wish, mapping: Mapping) -> Notice | None:
+    """Word that the sources were left to us, and how to let others in."""
+    if not isinstance(wish.sources, Unsaid) or mapping.sources.anyone:
+        return None
+    return Notice(
+        "sources-defaulted",
+        f"'{mapping.name}' admits the local network only; for others say --from PREFIX or --from anyone.",
+        f"「{mapping.name}」は LAN からだけ入れます。ほかを入れるには --from アドレス/プレフィックス か "
+        "--from anyone を指定してください。",
+    )
+
+
+def _changed_ports(before: Mapping, wish: Wish, target: Target) -> tuple[PortPair, ...]:
+    if isinstance(wish.specs, Unsaid):
+        if wish.inside is None:
+            return before.ports
+        specs = tuple(PortSpec((pair.protocol,), pair.outside, None) for pair in before.ports)
+        return pair_ports(specs, wish.inside, str(target))
+    # New outside ports alone leave the service where it is, when the old inside still fits.
+    insides = {pair.inside for pair in before.ports}
+    kept = insides.pop() if len(insides) == 1 else None
+    bare = len(wish.specs) == 1 and wish.specs[0].inside is None and _said(wish.preset, None) is None
+    if wish.inside is None and bare and kept is not None and kept.size == wish.specs[0].outside.size:
+        return pair_ports(wish.specs, kept, str(target))
+    return pair_ports(wish.specs, wish.inside, str(target))
+
+
+def _default_sources(preset: Preset | None) -> Sources:
+    return Sources.parse(preset.sources if preset else LAN)
+
+
+def _preset_limit(preset: Preset | None) -> Rate | None:
+    return Rate.parse(preset.limit) if preset and preset.limit else None
+
+
+def _limits(wish: Wish, default: Limits) -> Limits:
+    return Limits(
+        per_source=_said(wish.per_source, default.per_source),
+        total=_said(wish.total, default.total),
+        connections=_said(wish.connections, default.connections),
+    )
+
+
+def _said(value: _T | Unsaid, default: _T) -> _T:
+    return default if value is UNSAID or isinstance(value, Unsaid) else value

@@ -1,0 +1,1 @@
+"""Closes the difference between what is wanted and what is really there."""

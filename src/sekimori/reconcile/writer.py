@@ -1,0 +1,47 @@
+"""The one writer: every commit to the ledger, one at a time, off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from sekimori.ledger.store import Ledger
+from sekimori.model.decision import Made
+from sekimori.model.events import Committed, Event
+from sekimori.model.request import Context
+
+__all__ = ["Writer"]
+
+
+class Writer:
+    """Commits decisions. Hold `turn` from the decision to its commit, so that nothing comes between.
+
+    Events are published only after the commit.
+    """
+
+    def __init__(self, ledger: Ledger, publish: Callable[[Event], None]) -> None:
+        self.ledger = ledger
+        self.turn = asyncio.Lock()
+        self._publish = publish
+        # One thread: SQLite has one writer, and a slow disk must not stop the event loop.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+
+    async def commit(self, changes: Sequence[Made], context: Context, at: float) -> Committed:
+        """Write one revision. The caller holds `turn`.
+
+        Raises:
+            Problem: `disk-full` or `ledger-failed`; nothing was changed.
+        """
+        assert self.turn.locked()
+        loop = asyncio.get_running_loop()
+        # Shielded: once begun, a commit is finished and told, whatever becomes of who asked.
+        committed = await asyncio.shield(
+            loop.run_in_executor(self._thread, self.ledger.commit, changes, context, at)
+        )
+        self._publish(committed)
+        return committed
+
+    def close(self) -> None:
+        """Wait for a commit under way and let the thread go."""
+        self._thread.shutdown(wait=True)
