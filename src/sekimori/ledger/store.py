@@ -1,0 +1,154 @@
+"""The ledger: every change is one transaction, then, and only then, the snapshot's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingABC
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from sekimori.ledger import usage, views
+from sekimori.ledger.database import Database
+from sekimori.ledger.journal import JournalRow, Revision
+from sekimori.ledger.opening import open_database
+from sekimori.ledger.reading import Standing
+from sekimori.ledger.usage import Usage
+from sekimori.ledger.writing import write
+from sekimori.model.decision import Made
+from sekimori.model.errors import Problem
+from sekimori.model.events import Committed
+from sekimori.model.mapping import Mapping, Owner
+from sekimori.model.request import Context
+from sekimori.model.snapshot import Snapshot
+
+__all__ = ["Ledger"]
+
+FILE_NAME: Final = "ledger.db"
+
+
+class Ledger:
+    """The one truth. One thread writes; any thread may ask for history.
+
+    Attributes:
+        snapshot: what stands now, in memory. Only `commit` changes it, after the file has.
+        revision: the newest revision's number; 0 before the first.
+    """
+
+    def __init__(self, database: Database, standing: Standing) -> None:
+        self._database = database
+        self.snapshot = Snapshot(standing.mappings, standing.lists)
+        self.revision = standing.revision
+
+    @classmethod
+    def open(cls, directory: Path, *, memory: bool = False) -> Ledger:
+        """The ledger in `directory` (`ledger.db`), made when it is not there.
+
+        With `memory` it is a new one that leaves no file, for tests and dry runs.
+
+        Raises:
+            Problem: `ledger-newer` (the file is untouched), `ledger-corrupt` (it was moved
+                aside), `disk-full`, `state-unusable`, `ledger-failed`.
+        """
+        return cls(*open_database(None if memory else directory / FILE_NAME))
+
+    def commit(self, changes: Sequence[Made], context: Context, at: float) -> Committed:
+        """Write the changes as one revision at `at` (Unix seconds): all of them or none.
+
+        Each mapping after a change gets the revision's number, and `at` as its creation when it
+        had none; the answer holds the changes as they were stored. They are on the disk when
+        this returns.
+
+        Raises:
+            Problem: `disk-full`, `state-unusable` or `ledger-failed`; nothing was changed.
+            ValueError: there are no changes.
+        """
+        if not changes:
+            raise ValueError("a revision has at least one change")
+        number = self.revision + 1
+        committed = Committed(number, at, context, _stamped(changes, number, at))
+        try:
+            with self._database.writing() as connection:
+                write(connection, committed)
+        except Problem:
+            # A COMMIT may take effect and then be reported as failed; the file decides.
+            if not self._holds(number):
+                raise
+        for change in committed.changes:
+            self.snapshot.apply(change)
+        self.revision = number
+        return committed
+
+    def _holds(self, number: int) -> bool:
+        try:
+            self.revision_of(number)
+        except Problem:
+            return False
+        return True
+
+    def history(
+        self, *, limit: int = 50, before: int | None = None, subject: str | None = None
+    ) -> list[Revision]:
+        """The newest `limit` revisions below number `before`, newest first.
+
+        With a subject (a mapping's id, any name it ever had though closed since, or a list's
+        name), the revisions that touched it, each with only its rows about it.
+        """
+        with self._database.reading() as connection:
+            return views.history(connection, limit=limit, before=before, subject=subject)
+
+    def revision_of(self, number: int) -> Revision:
+        """One revision with all its rows.
+
+        Raises:
+            Problem: `no-such-revision`.
+        """
+        with self._database.reading() as connection:
+            return views.revision_of(connection, number)
+
+    def last_change(self, subject_id: str) -> JournalRow | None:
+        """The newest row about a mapping's id or a list's name."""
+        with self._database.reading() as connection:
+            return views.last_change(connection, subject_id)
+
+    def last_row_named(self, owner: Owner, name: str) -> JournalRow | None:
+        """The newest row about a mapping of that owner that bore that name, whatever its case."""
+        with self._database.reading() as connection:
+            return views.last_row_named(connection, owner, name)
+
+    def save_usage(self, totals: MappingABC[str, Usage]) -> None:
+        """Keep these totals by mapping id; those of mappings that do not stand are left out.
+
+        A power cut may take the last of it, so it costs no fsync.
+
+        Raises:
+            Problem: as `commit`.
+        """
+        standing = {key: value for key, value in totals.items() if self.snapshot.get(key) is not None}
+        if standing:
+            with self._database.relaxed() as connection:
+                usage.save_usage(connection, standing)
+
+    def load_usage(self) -> dict[str, Usage]:
+        """The kept totals by mapping id; a mapping whose totals were never saved has none."""
+        with self._database.reading() as connection:
+            return usage.load_usage(connection)
+
+    def close(self) -> None:
+        """Let go of the file. Closing again does nothing."""
+        self._database.close()
+
+
+def _stamped(changes: Sequence[Made], number: int, at: float) -> tuple[Made, ...]:
+    """The changes with what only the commit knows: the revision, and when each was created."""
+    stamped: list[Made] = []
+    standing: dict[str, Mapping] = {}
+    for change in changes:
+        before, after = change.before, change.after
+        if isinstance(before, Mapping):  # by an earlier change of this batch, perhaps
+            before = standing.get(before.id, before)
+        if isinstance(after, Mapping):
+            after = replace(after, revision=number, created_at=after.created_at or int(at))
+            standing[after.id] = after
+        stamped.append(replace(change, before=before, after=after))
+    return tuple(stamped)

@@ -1,0 +1,128 @@
+"""One revision as rows: what a commit writes, inside the caller's transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from sekimori.ledger.journal import JournalRow, row_of, storable, subject_id
+from sekimori.ledger.schema import claims, journal, lists, mappings, revisions
+from sekimori.ledger.usage import delete_usage
+from sekimori.model.decision import Made, NamedList
+from sekimori.model.events import Committed
+from sekimori.model.mapping import Mapping
+
+__all__ = ["write"]
+
+_DELETE_MAPPING = mappings.delete().where(mappings.c.id == sa.bindparam("gone"))
+_DELETE_LIST = lists.delete().where(lists.c.name == sa.bindparam("gone"))
+
+
+def write(connection: sa.Connection, committed: Committed) -> None:
+    """Write a revision, its journal rows, and the state that follows.
+
+    What changed is deleted first, claims with it, and then inserted as it stands after: so
+    two mappings may swap ports or names in one revision.
+    """
+    context = committed.context
+    connection.execute(
+        revisions.insert(),
+        {
+            "number": committed.revision,
+            "at": committed.at,
+            "actor": storable(str(context.actor)),
+            "door": storable(context.door),
+            "why": storable(context.why),
+        },
+    )
+    _put_mappings(connection, [change for change in committed.changes if isinstance(change.subject, Mapping)])
+    _put_lists(connection, [change for change in committed.changes if isinstance(change.subject, NamedList)])
+    _insert(
+        connection,
+        journal,
+        [
+            _journal_values(row_of(change, committed.revision, seq))
+            for seq, change in enumerate(committed.changes, start=1)
+        ],
+    )
+
+
+def _put_mappings(connection: sa.Connection, changes: list[Made]) -> None:
+    after = {subject_id(change): change.after for change in changes}
+    standing = [each for each in after.values() if isinstance(each, Mapping)]
+    _delete(connection, _DELETE_MAPPING, _replaced(changes))
+    _insert(connection, mappings, [_mapping_values(each) for each in standing])
+    _insert(connection, claims, [values for each in standing for values in _claim_values(each)])
+    delete_usage(connection, [key for key, value in after.items() if value is None])
+
+
+def _put_lists(connection: sa.Connection, changes: list[Made]) -> None:
+    after = {subject_id(change): change.after for change in changes}
+    _delete(connection, _DELETE_LIST, _replaced(changes))
+    _insert(connection, lists, [_list_values(each) for each in after.values() if isinstance(each, NamedList)])
+
+
+def _replaced(changes: list[Made]) -> list[str]:
+    """The subjects that stood before the batch. One that did not must be new to the database too."""
+    first = {subject_id(change): change.before for change in reversed(changes)}
+    return [key for key, before in first.items() if before is not None]
+
+
+def _mapping_values(mapping: Mapping) -> dict[str, Any]:
+    return {
+        "id": mapping.id,
+        "name": mapping.name,
+        "owner": storable(str(mapping.owner)),
+        "expires_at": mapping.lifetime.expires_at,
+        "revision": mapping.revision,
+        "document": _json(mapping.to_document()),
+    }
+
+
+def _claim_values(mapping: Mapping) -> Iterable[dict[str, Any]]:
+    for position, claim in enumerate(mapping.claims):
+        yield {
+            "mapping_id": mapping.id,
+            "position": position,
+            "protocol": str(claim.pair.protocol),
+            "address": "" if claim.on is None else str(claim.on),
+            "family": 0 if claim.on is None else claim.on.version,
+            "first": claim.pair.outside.first,
+            "last": claim.pair.outside.last,
+        }
+
+
+def _list_values(named: NamedList) -> dict[str, Any]:
+    document = named.to_document()
+    return {"name": named.name, "owner": storable(document["owner"]), "prefixes": _json(document["prefixes"])}
+
+
+def _journal_values(row: JournalRow) -> dict[str, Any]:
+    return {
+        "revision": row.revision,
+        "seq": row.seq,
+        "verb": str(row.verb),
+        "subject": row.subject,
+        "subject_id": row.subject_id,
+        "name": row.name,
+        "owner": storable(str(row.owner)),
+        "before": None if row.before is None else _json(row.before),
+        "after": None if row.after is None else _json(row.after),
+    }
+
+
+def _delete(connection: sa.Connection, statement: sa.Delete, keys: list[str]) -> None:
+    if keys:
+        connection.execute(statement, [{"gone": key} for key in keys])
+
+
+def _insert(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(table.insert(), rows)
+
+
+def _json(document: object) -> str:
+    return json.dumps(document, separators=(",", ":"))

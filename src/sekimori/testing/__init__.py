@@ -1,0 +1,1 @@
+"""Shipped with the package: fakes, worlds and suites that hold planes and doors to their contracts."""

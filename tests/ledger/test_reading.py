@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sekimori.ledger import schema
+from sekimori.ledger.database import Database
+from sekimori.ledger.reading import Standing, UndecodableError, read_standing
+from sekimori.ledger.writing import write
+from sekimori.model.decision import Made, NamedList, Verb
+from sekimori.model.events import Committed
+from sekimori.model.mapping import Mapping
+from sekimori.model.request import Context
+from sekimori.testing.strategies import contexts, mapping_sets, named_lists
+
+some_lists = st.lists(named_lists(), unique_by=lambda named: named.name, max_size=3).map(tuple)
+
+
+@settings(max_examples=40)
+@given(mapping_sets(), some_lists, contexts())
+def test_what_was_written_is_read_back(
+    mappings: tuple[Mapping, ...], lists: tuple[NamedList, ...], context: Context
+) -> None:
+    database = Database(None)
+    subjects: tuple[Mapping | NamedList, ...] = (*mappings, *lists)
+    changes = tuple(Made(Verb.OPEN, None, each) for each in subjects)
+    with database.writing() as connection:
+        schema.create(connection)
+        assert read_standing(connection) == Standing(0, (), ())
+        write(connection, Committed(5, 1.0, context, changes))
+        found = read_standing(connection)
+    assert found.revision == 5
+    assert {each.id: each for each in found.mappings} == {each.id: each for each in mappings}
+    assert {each.name: each for each in found.lists} == {each.name: each for each in lists}
+    database.close()
+
+
+@pytest.mark.parametrize("document", ["", "null", "3", '{"to":"self"}', '{"to":5}'])
+def test_a_document_of_another_shape_is_undecodable(document: str) -> None:
+    database = Database(None)
+    row = {"id": "m1", "name": "n", "owner": "o", "revision": 1, "document": document}
+    with database.writing() as connection:
+        schema.create(connection)
+        connection.execute(schema.mappings.insert(), row)
+    with database.reading() as connection, pytest.raises(UndecodableError, match="mapping m1"):
+        read_standing(connection)
+    database.close()
+
+
+def test_mappings_come_in_the_order_of_their_last_change(ledger, make, context) -> None:
+    for number in (3, 1, 2):
+        ledger.commit([Made(Verb.OPEN, None, make(number))], context, 1.0)
+    held = ledger.snapshot.get("m3")
+    ledger.commit([Made(Verb.PAUSE, held, make(3, paused=True))], context, 2.0)
+    with ledger._database.reading() as connection:
+        assert [each.id for each in read_standing(connection).mappings] == ["m1", "m2", "m3"]
+        assert connection.execute(sa.select(schema.mappings.c.revision)).scalars().all() == [2, 3, 4]
