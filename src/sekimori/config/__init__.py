@@ -1,0 +1,1 @@
+"""The config file: read strictly, synchronised into the ledger, and written by export."""

@@ -1,0 +1,142 @@
+"""One mapping of the config file, read from its words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from sekimori.config.lines import Place
+from sekimori.config.schema import MAPPING_KEYS, Entry
+from sekimori.model.errors import Problem
+from sekimori.model.lifetime import Lifetime, parse_instant
+from sekimori.model.mapping import check_name
+from sekimori.model.request import Reading, Unsaid, Wish, parse_wish
+from sekimori.model.schedule import load_zone
+from sekimori.model.target import pair_ports
+
+__all__ = ["explain", "read_entry"]
+
+_LIFETIMES: Final = ("for", "until", "permanent")
+_OURS: Final = ("until", "zone", "paused")
+"""The keys that are not read as a request's words are; `until` for it may have passed."""
+_WHOLE_DATE: Final = re.compile(r"\s*\d{4}-\d{2}-\d{2}")
+
+
+def read_entry(name: str, table: Mapping[str, Any], place: Place, reading: Reading) -> Entry:
+    """Read one `[mappings.NAME]` table.
+
+    A time in `until` that has passed is no error here: whether it is one depends on
+    what became of the mapping, which `plan_sync` knows.
+
+    Raises:
+        Problem: `unknown-key` or `bad-config`, with the line of the key.
+    """
+    _check_keys(name, table, place)
+    if "zone" in table:
+        reading = replace(reading, zone=_read_zone(table["zone"], place.at("zone")))
+    words = {key: value for key, value in table.items() if key not in _OURS}
+    try:
+        wish = _read_words({"name": name, **words}, reading)
+    except Problem as problem:
+        raise _guilty(words, place, reading).bad(explain(problem)) from None
+    if "until" in table:
+        instant = _read_until(table["until"], place.at("until"), reading)
+        wish = replace(wish, lifetime=Lifetime.until(instant))
+    return Entry(name, wish, place, table.get("paused"))
+
+
+def explain(problem: Problem) -> str:
+    """The cause of a problem as part of another sentence, with the near names where it has some."""
+    near = str(problem.facts.get("near", "")).strip().rstrip(".")
+    return f"{problem.title()} ({near})" if near else problem.title()
+
+
+def _check_keys(name: str, table: Mapping[str, Any], place: Place) -> None:
+    try:
+        check_name(name)
+    except Problem as problem:
+        raise place.bad(explain(problem)) from None
+    for key, value in table.items():
+        if key in MAPPING_KEYS:
+            continue
+        advice = ""
+        if key == "name":
+            advice = "The name is the key of the table: [mappings.NAME]."
+        elif isinstance(value, dict):
+            advice = f'For a name with a dot, write [mappings."{name}.{key}"].'
+        raise place.at(key).unknown(MAPPING_KEYS, advice)
+    for key in ("ports", "to"):
+        if key not in table:
+            raise place.bad(f"'{key}' is missing")
+    given = [key for key in _LIFETIMES if key in table]
+    if len(given) > 1:
+        raise place.at(given[1]).bad(f"'{given[0]}' is given too; keep one of the two")
+    if not isinstance(table.get("paused", False), bool):
+        raise place.at("paused").bad("it is neither true nor false")
+
+
+def _read_zone(zone: object, place: Place) -> str:
+    if not isinstance(zone, str):
+        raise place.bad("it is not text")
+    try:
+        load_zone(zone)
+    except Problem as problem:
+        raise place.bad(explain(problem)) from None
+    return zone
+
+
+def _read_words(words: Mapping[str, object], reading: Reading) -> Wish:
+    """The wish, once its ports and its target are known to fit each other."""
+    wish = parse_wish(words, reading)
+    if not isinstance(wish.specs, Unsaid) and not isinstance(wish.target, Unsaid):
+        pair_ports(wish.specs, wish.inside, str(wish.target))
+    return wish
+
+
+def _guilty(words: Mapping[str, object], place: Place, reading: Reading) -> Place:
+    """Which word stands in the way: one that fails by itself, or else the target.
+
+    Ports that overlap each other are at fault whatever the target is.
+    """
+    for key, value in words.items():
+        if _fails({key: value}, reading):
+            return place.at(key)
+    return place.at("ports" if _fails({**words, "to": "self"}, reading) else "to")
+
+
+def _fails(words: Mapping[str, object], reading: Reading) -> bool:
+    try:
+        _read_words(words, reading)
+    except Problem:
+        return True
+    return False
+
+
+def _read_until(value: object, place: Place, reading: Reading) -> int:
+    """Unix seconds of a date or a date with a time, as TOML's own value or as text."""
+    text = value.isoformat() if isinstance(value, date) else value  # a datetime is a date too
+    if not isinstance(text, str) or not _WHOLE_DATE.match(text):
+        # '18:00' and 'tomorrow' would mean another day at every reading of the file.
+        raise place.bad("a file needs the whole date: 2026-12-01, or 2026-12-01T18:00")
+    here = load_zone(reading.zone)
+    try:
+        instant = _instant(text, here)
+    except (Problem, ValueError, OverflowError):
+        raise place.bad(f"'{text}' is not a time") from None
+    if instant <= reading.now:
+        return instant
+    try:
+        return parse_instant(text, reading.now, here)
+    except Problem as problem:
+        raise place.bad(explain(problem)) from None
+
+
+def _instant(text: str, zone: ZoneInfo) -> int:
+    """The instant, wherever it lies: read by the one reader of times, from a moment just before."""
+    moment = datetime.fromisoformat(text.strip().upper())
+    before = moment.replace(tzinfo=UTC) - timedelta(days=3)  # further back than any offset reaches
+    return parse_instant(text, before.timestamp(), zone)

@@ -1,0 +1,260 @@
+"""From TOML to the frozen config: strict, and every refusal names its file, line and key."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sekimori.config.entry import explain, read_entry
+from sekimori.config.lines import KeyPath, Place, key_lines, last_statement_line
+from sekimori.config.schema import ApiSettings, Config, DaemonSettings, Entry, PolicySettings, RelaySettings
+from sekimori.model.address import IPNetwork
+from sekimori.model.errors import Problem
+from sekimori.model.lifetime import format_duration, parse_duration
+from sekimori.model.request import Reading
+from sekimori.model.schedule import load_zone
+from sekimori.model.source import LAN, Sources, parse_prefix
+
+__all__ = ["load_config", "parse_config"]
+
+_S = TypeVar("_S")
+_Readers = Mapping[str, Callable[[Any], object]]
+# By key: what turns its value into ours, or raises ValueError or Problem with the reason.
+
+_SECTIONS: Final = ("daemon", "api", "relay", "policy", "lists", "mappings")
+_SOCKET_BYTES: Final = 107
+"""sun_path holds 108 with its closing zero (unix(7))."""
+_MOST_WORKERS: Final = 256
+_USER: Final = re.compile(r"[^\s:/,@-][^\s:/,]{0,254}")
+"""Wide, for a directory service may have names like `DOMAIN\\alice` or `alice@example.org`."""
+_NESTED: Final = 100
+
+
+def load_config(path: Path, reading: Reading) -> Config:
+    """Read a config file; a relative path is taken from the working directory.
+
+    Raises:
+        Problem: `no-config` when it cannot be read, or what `parse_config` raises.
+    """
+    path = Path(os.path.abspath(path))
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise Problem("no-config", file=str(path), why=error.strerror or str(error)) from None
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        byte = f"byte 0x{data[error.start]:02x}"
+        raise Problem("bad-config", file=str(path), line=line, key=byte, why="it is not UTF-8") from None
+    return parse_config(text, path, reading)
+
+
+def parse_config(text: str, path: Path, reading: Reading) -> Config:
+    """Read the text of a config file; `path`, absolute, is the file it is, or stands for.
+
+    Times without an offset are read in the file's own zone where it names one.
+
+    Raises:
+        Problem: `unknown-key` or `bad-config`, with file, line and key.
+    """
+    text = text.removeprefix("\ufeff")  # a byte order mark, which some editors put in front
+    # One file, one owner: without '..', but not resolved, for a symlink outlives what it leads to.
+    path = Path(os.path.normpath(path))
+    document, lines = _parse_toml(text, str(path))
+    root = Place(str(path), lines)
+    _refuse_unknown(document, root, _SECTIONS)
+    daemon = _read_section(DaemonSettings, _DAEMON, document, root.at("daemon"))
+    zoned = reading if daemon.zone is None else replace(reading, zone=daemon.zone)
+    policy = _read_section(PolicySettings, _POLICY, document, root.at("policy"))
+    if policy.longest is not None and policy.lifetime > policy.longest:
+        key = "lifetime" if ("policy", "lifetime") in lines else "longest"
+        asked, cap = format_duration(policy.lifetime), format_duration(policy.longest)
+        raise root.at("policy", key).bad(f"lifetime ({asked}) is more than longest ({cap})")
+    return Config(
+        path=path,
+        daemon=daemon,
+        api=_read_section(ApiSettings, _API, document, root.at("api")),
+        relay=_read_section(RelaySettings, _RELAY, document, root.at("relay")),
+        policy=policy,
+        lists=_read_lists(document, root.at("lists")),
+        mappings=_read_mappings(document, root.at("mappings"), zoned),
+        text=text,
+    )
+
+
+def _parse_toml(text: str, file: str) -> tuple[dict[str, Any], Mapping[KeyPath, int]]:
+    try:
+        return tomllib.loads(text), key_lines(text)
+    except RecursionError:
+        line, key, why = _deep_line(text), "brackets", "they are nested too deeply"
+    except ValueError as error:  # also plain ones, as for a number of thousands of digits
+        line, key, why = _syntax_error(str(error), text)
+    raise Problem("bad-config", file=file, line=line, key=key, why=why)
+
+
+def _syntax_error(message: str, text: str) -> tuple[int, str, str]:
+    """The line, the column and the cause in what `tomllib` says."""
+    where = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", message, re.DOTALL)
+    if where is not None:
+        return int(where[2]), f"column {where[3]}", where[1]
+    digits = re.search(r"[0-9_]{4000}", text)
+    if digits is not None and "digits" in message:
+        return text.count("\n", 0, digits.start()) + 1, "number", "it has too many digits"
+    # What the end of the file was met in was opened further up, and that is the line to look at.
+    return last_statement_line(text), "up to the end", message.removesuffix(" (at end of document)")
+
+
+def _deep_line(text: str) -> int:
+    """The line on which the brackets first stand deeper than any config needs."""
+    depth = 0
+    for line, content in enumerate(text.split("\n"), start=1):
+        for sign in content:
+            depth += (sign in "[{") - (sign in "]}")
+            if depth > _NESTED:
+                return line
+    return 1
+
+
+def _read_section(
+    kind: Callable[..., _S],
+    readers: _Readers,
+    document: Mapping[str, Any],
+    place: Place,
+) -> _S:
+    """One table of settings, each key by its own reader."""
+    table = _table(document, place)
+    _refuse_unknown(table, place, tuple(readers))
+    return kind(**{key: _read_value(readers[key], value, place.at(key)) for key, value in table.items()})
+
+
+def _read_value(reader: Callable[[Any], _S], value: object, place: Place) -> _S:
+    try:
+        return reader(value)
+    except Problem as problem:
+        raise place.bad(explain(problem)) from None
+    except ValueError as error:
+        raise place.bad(str(error)) from None
+
+
+def _table(document: Mapping[str, Any], place: Place) -> Mapping[str, Any]:
+    table = document.get(str(place.path[-1]), {})
+    if not isinstance(table, dict):
+        raise place.bad(f"it is not a table; write [{place.path[-1]}]")
+    return table
+
+
+def _refuse_unknown(table: Iterable[str], place: Place, known: tuple[str, ...]) -> None:
+    for key in table:
+        if key not in known:
+            raise place.at(key).unknown(known)
+
+
+def _read_lists(document: Mapping[str, Any], place: Place) -> dict[str, tuple[IPNetwork, ...]]:
+    lists: dict[str, tuple[IPNetwork, ...]] = {}
+    for name, prefixes in _table(document, place).items():
+        _check_list_name(name, place.at(name))
+        if not isinstance(prefixes, list):
+            raise place.at(name).bad("it is not a list of prefixes in brackets")
+        found = [_read_value(_prefix, prefix, place.at(name, index)) for index, prefix in enumerate(prefixes)]
+        lists[name] = tuple(dict.fromkeys(found))
+    return lists
+
+
+def _check_list_name(name: str, place: Place) -> None:
+    if name in (LAN, "anyone"):
+        raise place.bad(f"'{name}' has a meaning of its own; choose another name")
+    try:
+        usable = Sources.parse(name).lists == (name,)
+    except Problem:
+        usable = False
+    if not usable:
+        raise place.bad("a list's name has a-z, 0-9, '-', '_' and '.', and begins with a letter")
+
+
+def _read_mappings(document: Mapping[str, Any], place: Place, reading: Reading) -> tuple[Entry, ...]:
+    entries: dict[str, Entry] = {}
+    for name, table in _table(document, place).items():
+        here = place.at(name)
+        if not isinstance(table, dict):
+            raise here.bad(f"it is not a table; write [mappings.{name}]")
+        entry = read_entry(name, table, here, reading)
+        other = entries.setdefault(name.lower(), entry)
+        if other is not entry:
+            raise here.bad(f"'{other.name}' on line {other.line} is the same name")
+    return tuple(entries.values())
+
+
+def _prefix(value: object) -> IPNetwork:
+    text = _text(value)
+    try:
+        return parse_prefix(text)
+    except ValueError as error:
+        raise ValueError(f"'{text}': {error}") from None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("it is not text in quotes")
+    if not value.strip():
+        raise ValueError("it is empty")
+    return value
+
+
+def _absolute(value: object) -> Path:
+    path = Path(_text(value))
+    if not path.is_absolute() or "\0" in str(path):
+        raise ValueError("it is not an absolute path")
+    return path
+
+
+def _socket(value: object) -> Path:
+    path = _absolute(value)
+    if len(bytes(path)) > _SOCKET_BYTES:
+        raise ValueError(f"a socket's path has {_SOCKET_BYTES} bytes at most")
+    return path
+
+
+def _zone(value: object) -> str:
+    zone = _text(value)
+    load_zone(zone)
+    return zone
+
+
+def _users(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError("it is not a list of users and @groups in brackets")
+    return tuple(dict.fromkeys(_user(each, group=True) for each in value))
+
+
+def _user(value: object, *, group: bool = False) -> str:
+    name = _text(value)
+    if not _USER.fullmatch(name.removeprefix("@") if group else name):
+        raise ValueError(f"'{name}' is not the name of a user" + (" or an @group" if group else ""))
+    return name
+
+
+def _workers(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST_WORKERS:
+        raise ValueError(f"it is not a number from 1 to {_MOST_WORKERS}")
+    return value
+
+
+def _duration(value: object) -> int:
+    return parse_duration(_text(value))
+
+
+def _grace(value: object) -> int:
+    text = _text(value)
+    return 0 if text.strip().lower() in ("0s", "none") else parse_duration(text)
+
+
+_DAEMON: _Readers = {"state_dir": _absolute, "socket": _socket, "zone": _zone}
+_API: _Readers = {"admins": _users, "viewers": _users}
+_RELAY: _Readers = {"workers": _workers, "grace": _grace, "user": _user}
+_POLICY: _Readers = {"lifetime": _duration, "longest": _duration}

@@ -1,0 +1,120 @@
+"""The config file as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from sekimori.config.lines import Place
+from sekimori.model.address import IPNetwork
+from sekimori.model.lifetime import Asked
+from sekimori.model.mapping import Owner, OwnerKind
+from sekimori.model.request import FIELDS, Unsaid, Wish
+
+__all__ = [
+    "MAPPING_KEYS",
+    "ApiSettings",
+    "Config",
+    "DaemonSettings",
+    "Entry",
+    "PolicySettings",
+    "RelaySettings",
+]
+
+MAPPING_KEYS: Final = (*(word for word in FIELDS if word != "name"), "zone", "paused")
+"""The keys of a `[mappings.NAME]` table: the words of a request, the zone of `hours` and `until`,
+and whether it is paused."""
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonSettings:
+    """`[daemon]`. None leaves the choice to the daemon."""
+
+    state_dir: Path | None = None
+    socket: Path | None = None
+    zone: str | None = None
+    """An IANA zone, for every time in the file that names no offset; None is the system's."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """`[api]`: users and `@groups`, besides root and the daemon's own user."""
+
+    admins: tuple[str, ...] = ()
+    viewers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RelaySettings:
+    """`[relay]`."""
+
+    workers: int | None = None
+    """How many processes; None is one per CPU, at most 8."""
+    grace: int = 30
+    """Seconds that flows may live on after a close or an expiry; 0 is none."""
+    user: str | None = None
+    """Who the workers become when the daemon is root; None leaves the choice to the daemon."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """`[policy]`, in seconds."""
+
+    lifetime: int = 86400
+    """Where neither the request nor its preset says."""
+    longest: int | None = None
+    """No lifetime may be longer, and none permanent; None is no cap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One `[mappings.NAME]` table.
+
+    Attributes:
+        wish: what it asks for; the words it does not say are UNSAID.
+        place: where it stands in the file.
+        paused: None when the file does not say.
+    """
+
+    name: str
+    wish: Wish
+    place: Place
+    paused: bool | None = None
+
+    @property
+    def line(self) -> int:
+        """The line its table begins on."""
+        return self.place.line
+
+    def wish_at(self, now: float) -> Wish:
+        """What it asks for at `now`, from where a duration runs."""
+        lifetime = self.wish.lifetime
+        return (
+            self.wish if isinstance(lifetime, Unsaid) else replace(self.wish, lifetime=lifetime.renewed(now))
+        )
+
+    def has_passed(self, now: float) -> bool:
+        """Whether it asks for an end at a time that is not ahead of `now`."""
+        lifetime = self.wish.lifetime
+        return not isinstance(lifetime, Unsaid) and lifetime.asked is Asked.UNTIL and lifetime.has_ended(now)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything one config file says; every part has its default but the file's path."""
+
+    path: Path
+    daemon: DaemonSettings = DaemonSettings()
+    api: ApiSettings = ApiSettings()
+    relay: RelaySettings = RelaySettings()
+    policy: PolicySettings = PolicySettings()
+    lists: Mapping[str, tuple[IPNetwork, ...]] = field(default_factory=dict)
+    mappings: tuple[Entry, ...] = ()
+    text: str = ""
+
+    @property
+    def owner(self) -> Owner:
+        """The owner of what this file declares."""
+        return Owner(OwnerKind.FILE, str(self.path))

@@ -1,0 +1,113 @@
+"""What a config entry means in terms of a mapping, and where a mapping differs from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final, TypeVar
+
+from sekimori.model.address import PortPair, PortSpec
+from sekimori.model.lifetime import Asked, Lifetime
+from sekimori.model.limits import Rate
+from sekimori.model.mapping import Mapping
+from sekimori.model.preset import Preset
+from sekimori.model.request import Unsaid, Wish
+from sekimori.model.source import LAN, Sources
+from sekimori.model.target import Target, pair_ports
+
+__all__ = ["complete", "differing", "loses_risk"]
+
+_T = TypeVar("_T")
+
+_DEFAULTS: Final[dict[str, Any]] = {
+    "schedule": None,
+    "on": None,
+    "via": "auto",
+    "total": None,
+    "connections": None,
+    "proxy_protocol": 0,
+    "idle": None,
+}
+"""The words whose default hangs on nothing else, as they stand in a wish."""
+
+
+def complete(wish: Wish, lifetime: int, now: float) -> Wish:
+    """The wish with every word said: the defaults that policy gives a new mapping.
+
+    `lifetime` is in seconds, for an entry without a lifetime and without a preset.
+    """
+    preset = _preset(wish)
+    limit = Rate.parse(preset.limit) if preset and preset.limit else None
+    said = {name: getattr(wish, name) for name in _DEFAULTS}
+    return replace(
+        wish,
+        sources=_said(wish.sources, Sources.parse(preset.sources if preset else LAN)),
+        lifetime=_said(wish.lifetime, Lifetime.lasting(preset.lifetime if preset else lifetime, now)),
+        per_source=_said(wish.per_source, limit),
+        **{name: _said(value, _DEFAULTS[name]) for name, value in said.items()},
+    )
+
+
+def differing(mapping: Mapping, want: Wish) -> Wish:
+    """The words of a completed wish in which the mapping differs; an empty wish is none.
+
+    Words are compared as they were asked: a duration by its length, for its end moves
+    with every reading, and a time by its instant.
+    """
+    pairs, preset = _pairs(want), _preset(want)
+    stands = _plain_terms(mapping)
+    changes: dict[str, Any] = {
+        name: getattr(want, name) for name in stands if getattr(want, name) != stands[name]
+    }
+    if set(pairs) != set(mapping.ports) or (preset.name if preset else None) != mapping.preset:
+        # Each inside port is spelled out, so that nothing of the old ports is kept by default.
+        changes["specs"] = tuple(PortSpec((pair.protocol,), pair.outside, pair.inside) for pair in pairs)
+        changes["preset"] = preset
+    if isinstance(want.lifetime, Lifetime) and not _same_lifetime(mapping.lifetime, want.lifetime):
+        changes["lifetime"] = want.lifetime
+    if not set(want.accepted_risks) <= set(mapping.accepted_risks):
+        changes["accepted_risks"] = want.accepted_risks
+    return Wish(**changes)
+
+
+def loses_risk(mapping: Mapping, want: Wish) -> bool:
+    """Whether a risk the mapping was opened with is accepted no longer, which no wish can say."""
+    return not set(mapping.accepted_risks) <= set(want.accepted_risks)
+
+
+def _plain_terms(mapping: Mapping) -> dict[str, object]:
+    """The terms that compare as they are, by their names in a wish."""
+    return {
+        "name": mapping.name,
+        "target": mapping.target,
+        "sources": mapping.sources,
+        "schedule": mapping.schedule,
+        "on": mapping.on,
+        "via": mapping.via,
+        "per_source": mapping.limits.per_source,
+        "total": mapping.limits.total,
+        "connections": mapping.limits.connections,
+        "proxy_protocol": mapping.proxy_protocol,
+        "idle": mapping.idle,
+    }
+
+
+def _same_lifetime(stands: Lifetime, wanted: Lifetime) -> bool:
+    if stands.asked is not wanted.asked:
+        return False
+    if wanted.asked is Asked.UNTIL:
+        return stands.expires_at == wanted.expires_at
+    return stands.value == wanted.value
+
+
+def _pairs(wish: Wish) -> tuple[PortPair, ...]:
+    assert not isinstance(wish.specs, Unsaid), "a config entry has its ports"
+    assert isinstance(wish.target, Target), "a config entry has its target"
+    return pair_ports(wish.specs, wish.inside, str(wish.target))
+
+
+def _preset(wish: Wish) -> Preset | None:
+    return _said(wish.preset, None)
+
+
+def _said(value: _T | Unsaid, default: _T) -> _T:
+    return default if isinstance(value, Unsaid) else value
