@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import structlog
 
 from sekimori.gate.ports import Outcome
-from sekimori.gate.undo import asks_to_undo, is_undoable
+from sekimori.gate.takeback import collapse, still_standing
+from sekimori.gate.undo import asks_to_undo, newest_undoable
 from sekimori.ledger.journal import Revision
 from sekimori.model.actual import State
-from sekimori.model.decision import Deny, Made, NamedList, Verb
+from sekimori.model.decision import Deny, Made, NamedList, Notice, Verb
 from sekimori.model.errors import Problem
 from sekimori.model.events import Committed
 from sekimori.model.lifetime import Lifetime
@@ -23,6 +29,11 @@ from sekimori.reconcile.ports import Clock, Plane
 from sekimori.reconcile.writer import Writer
 
 __all__ = ["LocalGate"]
+
+_PAGE = 100
+_SPARING = frozenset({Verb.EXTEND, Verb.PAUSE})
+"""Changes that ask nothing new of a plane: neither looked ahead for, nor taken back when it fails."""
+_log = structlog.get_logger("gate")
 
 
 class LocalGate:
@@ -43,110 +54,166 @@ class LocalGate:
         self._names = names
         self._clock = clock
         self._rules = rules
+        self._asked_for: Counter[str] = Counter()
+        """Hosts of asks under way, which no other ask's end may forget."""
 
     async def enact(self, asks: Sequence[Ask], context: Context) -> Outcome:
         """Do all of `asks` as one revision, or none of them (`ports.Gate.enact`)."""
-        return await self._enact(asks, context)
+        return await self._enact(lambda: asks, context)
 
     async def explain(self, asks: Sequence[Ask], context: Context) -> Outcome:
         """The dry run of the same path (`ports.Gate.explain`)."""
-        return await self._enact(asks, context, plan=True)
+        return await self._enact(lambda: asks, context, plan=True)
 
     async def undo(
         self, revision: int | None, context: Context, *, lifetime: Lifetime | None = None, plan: bool = False
     ) -> Outcome:
         """Take a revision back as a new one (`ports.Gate.undo`)."""
         ledger = self._writer.ledger
-        chosen = ledger.revision_of(revision) if revision is not None else self._newest()
-        asks = asks_to_undo(chosen, ledger.snapshot, self._last_revision, self._clock.now(), lifetime)
+
+        def asks() -> Sequence[Ask]:
+            chosen = ledger.revision_of(revision) if revision is not None else self._newest()
+            return asks_to_undo(chosen, ledger.snapshot, self._last_revision, self._clock.now(), lifetime)
+
         return await self._enact(asks, context, plan=plan, undoing=True)
 
     async def _enact(
-        self, asks: Sequence[Ask], context: Context, *, plan: bool = False, undoing: bool = False
+        self,
+        make_asks: Callable[[], Sequence[Ask]],
+        context: Context,
+        *,
+        plan: bool = False,
+        undoing: bool = False,
     ) -> Outcome:
-        await self._learn_names(asks)
-        async with self._writer.turn:
-            now = self._clock.now()
-            snapshot = self._writer.ledger.snapshot
-            decision = decide(asks, snapshot, context, now, self._rules, undoing=undoing)
-            if isinstance(decision, Deny):
-                raise decision.problem
-            await self._look_ahead(decision.changes)
-            if plan or not decision.changes:
-                return Outcome(plan, None, decision.changes, decision.notices)
-            committed = await self._writer.commit(decision.changes, context, now)
-        await self._see_applied(committed, context)
-        return Outcome(False, committed, committed.changes, decision.notices)
+        with self._asking(make_asks()) as hosts:
+            # Before the turn is taken: a slow name server must not hold up every other door.
+            for host in hosts:
+                await self._names.learn(host)
+            async with self._writer.turn:
+                now = self._clock.now()
+                # Made again: what an undo is made from may have changed while names were looked up.
+                asks, snapshot = make_asks(), self._writer.ledger.snapshot
+                decision = decide(asks, snapshot, context, now, self._rules, undoing=undoing)
+                if isinstance(decision, Deny):
+                    raise decision.problem
+                await self._look_ahead(decision.changes)
+                if plan or not decision.changes:
+                    return Outcome(plan, None, decision.changes, decision.notices)
+                committed = await self._commit(decision.changes, context, now)
+            notices = await self._see_applied(committed, context)
+        return Outcome(False, committed, committed.changes, (*decision.notices, *notices))
 
-    async def _learn_names(self, asks: Sequence[Ask]) -> None:
-        # Before the turn is taken: a slow name server must not hold up every other door.
-        for ask in asks:
-            target = ask.wish.target if isinstance(ask, Submit | Change) else None
-            if isinstance(target, Target) and target.kind is TargetKind.NAME:
-                await self._names.learn(target.host)
+    @contextlib.contextmanager
+    def _asking(self, asks: Sequence[Ask]) -> Iterator[list[str]]:
+        """Keep the hosts that `asks` name known while they are under way."""
+        targets = [ask.wish.target for ask in asks if isinstance(ask, Submit | Change)]
+        hosts = [t.host for t in targets if isinstance(t, Target) and t.kind is TargetKind.NAME]
+        self._asked_for.update(hosts)
+        try:
+            yield hosts
+        finally:
+            self._asked_for.subtract(hosts)
+            self._follow_names()
 
-    async def _look_ahead(self, changes: Iterable[Made]) -> None:
+    async def _look_ahead(self, changes: Sequence[Made]) -> None:
         """Ask the planes what on this machine stands in the way.
 
         Raises:
             Problem: the first obstacle.
         """
-        leaving = {c.before.id: c.before for c in changes if isinstance(c.before, PortMapping)}
-        for change in changes:
-            if isinstance(change.after, PortMapping):
-                for hop in change.after.path:
-                    problem = await self._planes[hop.plane].preflight(change.after, tuple(leaving.values()))
-                    if problem is not None:
-                        raise problem
+        final = collapse(changes)
+        leaving = tuple(each.before for each in final if isinstance(each.before, PortMapping))
+        for change in final:
+            after = change.after
+            if not isinstance(after, PortMapping) or after.paused or change.verb in _SPARING:
+                continue
+            for hop in after.path:
+                problem = await self._planes[hop.plane].preflight(after, leaving)
+                if problem is not None:
+                    raise problem
 
-    async def _see_applied(self, committed: Committed, context: Context) -> None:
+    async def _commit(self, changes: Sequence[Made], context: Context, now: float) -> Committed:
+        try:
+            committed = await self._writer.commit(changes, context, now)
+        except asyncio.CancelledError:  # who asked went away, but it was written
+            self._tell_engine(changes)
+            raise
+        self._tell_engine(committed.changes)
+        return committed
+
+    def _tell_engine(self, changes: Sequence[Made]) -> None:
+        self._follow_names()
+        for change in changes:
+            if change.cut and isinstance(change.before, PortMapping):
+                self._engine.cut_next(change.before.id)
+        if any(isinstance(change.subject, NamedList) for change in changes):
+            self._engine.wake()
+        self._engine.wake(change.subject.id for change in changes if isinstance(change.subject, PortMapping))
+
+    async def _see_applied(self, committed: Committed, context: Context) -> list[Notice]:
         """Have the engine apply a revision; take back what could not be opened.
 
         Raises:
             Problem: `not-applied`, after the revision was taken back.
         """
-        self._follow_names()
-        ids = [change.subject.id for change in committed.changes if isinstance(change.subject, PortMapping)]
-        for change in committed.changes:
-            if change.cut and isinstance(change.before, PortMapping):
-                self._engine.cut_next(change.before.id)
-        if any(isinstance(change.subject, NamedList) for change in committed.changes):
-            self._engine.wake()
-        await self._engine.ensure(ids)
-        failed = [found for found in map(self._failure, committed.changes) if found is not None]
-        if failed:
-            await self._take_back(committed, context, failed[0])
+        await self._engine.ensure()
+        final = collapse(committed.changes)
+        for change in final:
+            problem = self._failure(change)
+            if problem is not None:
+                await self._take_back(committed, context, problem)
+                raise problem
+        return [notice for notice in map(self._lingering, final) if notice is not None]
 
     def _failure(self, change: Made) -> Problem | None:
         """Why a mapping that should have opened did not."""
-        if not isinstance(change.after, PortMapping):
+        if not isinstance(change.after, PortMapping) or change.verb in _SPARING:
             return None
         status = self._engine.status(change.after.id)
-        if status.state is not State.FAILED or status.problem is None:
+        if status.state is not State.FAILED or status.problem is None or change.after.paused:
             return None
         return Problem("not-applied", name=change.after.name, why=status.problem.title())
 
-    async def _take_back(self, committed: Committed, context: Context, problem: Problem) -> None:
-        back = [Made(Verb.UNDO, change.after, change.before) for change in reversed(committed.changes)]
-        why = Context(context.actor, context.door, f"taken back: {problem.title()}")
-        async with self._writer.turn:
-            await self._writer.commit(back, why, self._clock.now())
-        self._follow_names()
-        await self._engine.ensure(c.subject.id for c in back if isinstance(c.subject, PortMapping))
-        raise problem
-
-    def _follow_names(self) -> None:
-        self._names.keep(
-            mapping.target.host
-            for mapping in self._writer.ledger.snapshot
-            if mapping.target.kind is TargetKind.NAME
+    def _lingering(self, change: Made) -> Notice | None:
+        """Word that what was closed or paused could not be taken away yet."""
+        subject = change.subject
+        gone = isinstance(subject, PortMapping) and (change.after is None or subject.paused)
+        problem = self._engine.problem(subject.id) if gone and isinstance(subject, PortMapping) else None
+        if problem is None:
+            return None
+        return Notice(
+            "still-there",
+            f"'{subject.name}' may still accept: {problem.title()}. It is tried again until it is gone.",
+            f"「{subject.name}」はまだ接続を受けるかもしれません: {problem.title('ja')}。"
+            "なくなるまで再試行します。",
         )
 
+    async def _take_back(self, committed: Committed, context: Context, problem: Problem) -> None:
+        why = Context(context.actor, context.door, f"taken back: {problem.title()}")
+        async with self._writer.turn:
+            back, left = still_standing(committed, self._writer.ledger.snapshot)
+            if left:
+                _log.warning("not_all_taken_back", revision=committed.revision, left=left)
+            if back:
+                await self._commit(back, why, self._clock.now())
+        await self._engine.ensure()
+
+    def _follow_names(self) -> None:
+        standing = {m.target.host for m in self._writer.ledger.snapshot if m.target.kind is TargetKind.NAME}
+        self._names.keep(standing | {host for host, count in self._asked_for.items() if count > 0})
+
     def _newest(self) -> Revision:
-        for revision in self._writer.ledger.history(limit=100):
-            if is_undoable(revision):
-                return revision
-        raise Problem("no-such-revision", revision="to undo")
+        found = newest_undoable(self._revisions())
+        if found is None:
+            raise Problem("no-such-revision", revision="to undo")
+        return found
+
+    def _revisions(self) -> Iterator[Revision]:
+        """Every revision, the newest first."""
+        before: int | None = None
+        while page := self._writer.ledger.history(limit=_PAGE, before=before):
+            yield from page
+            before = page[-1].number
 
     def _last_revision(self, subject_id: str) -> int:
         row = self._writer.ledger.last_change(subject_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +12,12 @@ from sekimori.model.decision import Verb
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Lifetime, format_instant
 from sekimori.model.mapping import Mapping as PortMapping
+from sekimori.model.mapping import Owner
 from sekimori.model.request import Ask, Change, Close, Define, Submit, Wish
 from sekimori.model.snapshot import Snapshot
 from sekimori.model.source import parse_prefix
 
-__all__ = ["asks_to_undo", "is_undoable", "wish_of"]
+__all__ = ["asks_to_undo", "newest_undoable", "wish_of"]
 
 _BOOKKEEPING = frozenset({"revision", "path", "created_at", "id", "owner"})
 
@@ -43,13 +44,23 @@ def asks_to_undo(
         Problem: `changed-since`, `already-closed` or `already-expired`.
     """
     asks: list[Ask] = []
-    for row in reversed(revision.rows):
+    for row in reversed(_collapse(revision.rows)):
         if row.subject == "list":
-            asks.append(_undo_list(row))
+            asks.append(_undo_list(row, snapshot, later))
         else:
             asks.extend(_undo_mapping(revision.number, row, snapshot, later, now, lifetime))
     order = {Define: 0, Close: 1, Change: 2, Submit: 3}
     return tuple(sorted(asks, key=lambda ask: order.get(type(ask), 2)))
+
+
+def _collapse(rows: Iterable[JournalRow]) -> list[JournalRow]:
+    """One row for each subject: from how it stood before the revision to how it stood after."""
+    found: dict[tuple[str, str], JournalRow] = {}
+    for row in rows:
+        key = (row.subject, row.subject_id)
+        first = found.get(key)
+        found[key] = replace(row, before=first.before) if first else row
+    return [row for row in found.values() if row.before is not None or row.after is not None]
 
 
 def wish_of(mapping: PortMapping) -> Wish:
@@ -90,7 +101,7 @@ def _undo_mapping(
     elif current is None:
         raise Problem("already-closed", revision=number, name=row.name)
     else:
-        yield _put_back(number, row.before, row.after, current, later)
+        yield _put_back(number, row.before, row.after, current, later, now, lifetime)
 
 
 def _reopen(
@@ -106,12 +117,7 @@ def _reopen(
         raise Problem(
             "changed-since", revision=number, name=row.name, later=later(row.subject_id), fields="open again"
         )
-    old = PortMapping.from_document(row.before)
-    if lifetime is not None:
-        old = replace(old, lifetime=lifetime)
-    if old.lifetime.has_ended(now):
-        when = format_instant(old.lifetime.expires_at or now)
-        raise Problem("already-expired", name=old.name, when=when, revision=number)
+    old = _still_lasting(number, PortMapping.from_document(row.before), now, lifetime)
     return Submit(wish_of(old), restore=old)
 
 
@@ -121,6 +127,8 @@ def _put_back(
     after: Mapping[str, Any],
     current: PortMapping,
     later: Callable[[str], int],
+    now: float,
+    lifetime: Lifetime | None,
 ) -> Change:
     now_is = current.to_document()
     changed = [key for key in before if key not in _BOOKKEEPING and before[key] != after.get(key)]
@@ -134,16 +142,52 @@ def _put_back(
             fields=", ".join(moved),
         )
     restored = PortMapping.from_document({**now_is, **{key: before[key] for key in changed}})
+    if "expires_at" in changed:
+        restored = _still_lasting(number, restored, now, lifetime)
     paused = restored.paused if "paused" in changed else None
-    return Change(current.id, wish_of(restored) if set(changed) - {"paused"} else Wish(), paused)
+    if not set(changed) - {"paused"}:
+        return Change(current.id, Wish(), paused)
+    return Change(current.id, wish_of(restored), paused, restored)
 
 
-def _undo_list(row: JournalRow) -> Define:
+def _still_lasting(number: int, mapping: PortMapping, now: float, lifetime: Lifetime | None) -> PortMapping:
+    """The mapping, whose time must not have ended: it would come back only to be gone again."""
+    if lifetime is not None:
+        mapping = replace(mapping, lifetime=lifetime)
+    if mapping.lifetime.has_ended(now):
+        when = format_instant(mapping.lifetime.expires_at or now)
+        raise Problem("already-expired", name=mapping.name, when=when, revision=number)
+    return mapping
+
+
+def _undo_list(row: JournalRow, snapshot: Snapshot, later: Callable[[str], int]) -> Define:
+    current = snapshot.list_named(row.subject_id)
+    stands = None if current is None else current.to_document()
+    if stands != row.after:
+        raise Problem(
+            "changed-since",
+            revision=row.revision,
+            name=row.name,
+            later=later(row.subject_id),
+            fields="prefixes" if stands and row.after else "the list itself",
+        )
     if row.before is None:
         return Define(row.name, None)
-    return Define(row.name, tuple(parse_prefix(text) for text in row.before["prefixes"]))
+    prefixes = tuple(parse_prefix(text) for text in row.before["prefixes"])
+    return Define(row.name, prefixes, Owner.parse(row.before["owner"]))
 
 
-def is_undoable(revision: Revision) -> bool:
-    """Whether a plain `undo` means this revision: the clock's own doings are not a person's."""
-    return any(row.verb is not Verb.EXPIRE for row in revision.rows)
+def newest_undoable(revisions: Iterable[Revision]) -> Revision | None:
+    """The revision that a plain `undo` means, from the newest down.
+
+    The clock's own doings are nobody's to undo, and what could not be applied was taken back
+    already: neither that revision nor the one that took it back counts.
+    """
+    void: set[int] = set()
+    for revision in revisions:
+        if all(row.verb is Verb.UNDO for row in revision.rows):
+            befores = [row.before for row in revision.rows if row.before is not None]
+            void |= {before["revision"] for before in befores if "revision" in before}
+        elif revision.number not in void and any(row.verb is not Verb.EXPIRE for row in revision.rows):
+            return revision
+    return None

@@ -68,7 +68,6 @@ class Schedule:
     def parse(cls, text: str, zone: str) -> Schedule:
         """Read `mon-fri/09:00-18:00`, `daily/22:00-06:00`, several with commas.
 
-
         Raises:
             Problem: `bad-hours`, or `bad-value` for an unknown zone.
         """
@@ -123,6 +122,8 @@ def _split_windows(text: str) -> list[str]:
             pending = ""
     if pending:
         raise ValueError(f"'{pending}' has no times")
+    if not parts:
+        raise ValueError("it names no time")
     return parts
 
 

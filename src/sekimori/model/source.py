@@ -107,11 +107,11 @@ class Sources:
     def is_wide(self, named: Mapping[str, tuple[IPNetwork, ...]]) -> bool:
         """Whether this lets in so much of the internet that it is anyone in effect."""
         prefixes = self.resolve(named)
-        if prefixes is None or any(prefix.prefixlen < WIDE[prefix.version] for prefix in prefixes):
+        if prefixes is None:
             return True
-        # A wide prefix written as its parts is still wide.
-        four = [prefix for prefix in prefixes if isinstance(prefix, ipaddress.IPv4Network)]
-        six = [prefix for prefix in prefixes if isinstance(prefix, ipaddress.IPv6Network)]
+        # Joined first: a wide prefix written as its parts is still wide.
+        four = [each for each in prefixes if isinstance(each, ipaddress.IPv4Network) and not _is_local(each)]
+        six = [each for each in prefixes if isinstance(each, ipaddress.IPv6Network) and not _is_local(each)]
         joined: list[IPNetwork] = [*ipaddress.collapse_addresses(four), *ipaddress.collapse_addresses(six)]
         return any(prefix.prefixlen < WIDE[prefix.version] for prefix in joined)
 
@@ -119,6 +119,13 @@ class Sources:
         if self.anyone:
             return "anyone"
         return ",".join([*map(str, self.prefixes), *self.lists])
+
+
+def _is_local(prefix: IPNetwork) -> bool:
+    """Whether a prefix holds no address of the internet, however wide it is (fc00::/7 is)."""
+    if isinstance(prefix, ipaddress.IPv4Network):
+        return any(prefix.subnet_of(lan) for lan in LAN_PREFIXES if isinstance(lan, ipaddress.IPv4Network))
+    return any(prefix.subnet_of(lan) for lan in LAN_PREFIXES if isinstance(lan, ipaddress.IPv6Network))
 
 
 def _is_address(word: str) -> bool:

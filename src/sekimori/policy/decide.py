@@ -11,6 +11,7 @@ from sekimori.model.lifetime import Lifetime
 from sekimori.model.mapping import Mapping, Owner, OwnerKind
 from sekimori.model.request import Ask, Change, Close, Context, Define, Renew, Submit, Wish
 from sekimori.model.snapshot import Snapshot
+from sekimori.model.source import LAN
 from sekimori.policy.allocate import choose_path
 from sekimori.policy.checks import check_terms, known_lists, refuse_conflicts
 from sekimori.policy.rules import Rules
@@ -123,6 +124,8 @@ def _decide_define(ask: Define, case: _Case) -> Made | None:
     actor = case.context.actor
     if actor.kind in _OWN_ONLY:  # lists have no owners among them, and decide who comes in everywhere
         raise Problem("not-permitted", what=f"define '{ask.name}'", who=str(actor))
+    if ask.name in (LAN, "anyone"):
+        raise Problem("bad-name", text=ask.name, why="the word has a meaning of its own")
     if before is not None:
         _refuse_foreign(before, "edit", case)
     elif ask.prefixes is None:

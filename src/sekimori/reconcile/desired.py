@@ -52,7 +52,7 @@ class Desired:
                 self._cache.pop(mapping_id, None)
                 continue
             targets = self.targets(mapping)
-            if targets and mapping.path and mapping.wants_open(now):
+            if targets and self._is_makeable(mapping) and mapping.wants_open(now):
                 found[mapping_id] = self._want(mapping, targets, mapping.sources.resolve(lists), now)
         return found
 
@@ -67,10 +67,18 @@ class Desired:
                 return self._names.addresses(mapping.target.host)
 
     def obstacle(self, mapping: PortMapping) -> Problem | None:
-        """Why a mapping cannot be wanted though it should be open."""
+        """Why a mapping that should be open cannot be wanted."""
+        if not self._is_makeable(mapping):
+            why, able = "this daemon has no such plane", ", ".join(self._planes) or "none"
+            via = str(mapping.path[0]) if mapping.path else mapping.via
+            return Problem("no-plane", name=mapping.name, via=via, why=why, able=able)
         if mapping.target.kind is TargetKind.NAME and not self.targets(mapping):
             return self._names.problem(mapping.target.host)
         return None
+
+    def _is_makeable(self, mapping: PortMapping) -> bool:
+        """Whether its plane is here: one granted by an earlier daemon may be switched off since."""
+        return bool(mapping.path) and mapping.path[0].plane in self._planes
 
     def _want(
         self,
@@ -90,6 +98,6 @@ class Desired:
             return old.result
         plane = mapping.path[0].plane
         wanted = Wanted(mapping, until, targets, sources, self.grace)
-        result = (plane, wanted, self._planes[plane].fingerprint(wanted) if plane in self._planes else "")
+        result = (plane, wanted, self._planes[plane].fingerprint(wanted))
         self._cache[mapping.id] = _Cached(mapping, targets, sources, until, result)
         return result

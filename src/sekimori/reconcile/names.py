@@ -89,7 +89,8 @@ class Names:
             known = self._fresh(found)
         if host in self._known or old is None:
             self._known[host] = known
-        if (old.addresses if old else ()) != known.addresses:
+        before = (old.addresses, old.problem is None) if old else ((), True)
+        if before != (known.addresses, known.problem is None):
             self._changed(host)
         return known
 

@@ -92,19 +92,28 @@ class Plane(Protocol):
         """What is really there: fingerprints by mapping id.
 
         Something there that is not wholly as it was put has a fingerprint that matches nothing.
+
+        Raises:
+            Problem: nothing can be said of it now; the engine tries again later.
         """
         ...
 
     async def apply(self, changes: Changes) -> MappingABC[str, Problem]:
-        """Make the changes real. What failed is told by mapping id; the rest took effect."""
+        """Make the changes real. What failed is told by mapping id; the rest took effect.
+
+        To remove what is not there is no failure.
+
+        Raises:
+            Problem: nothing can be said to have taken effect; the engine tries all of it again later.
+        """
         ...
 
 
 class Meter(Protocol):
     """The readings of a plane."""
 
-    async def counters(self) -> MappingABC[str, Counters]:
-        """Counters by mapping id, live flows included."""
+    async def counters(self, ids: Sequence[str] | None = None) -> MappingABC[str, Counters]:
+        """Counters by mapping id (of all, or of these), live flows included."""
         ...
 
     async def flows(self, mapping_id: str) -> Sequence[Flow]:

@@ -30,16 +30,26 @@ class Writer:
     async def commit(self, changes: Sequence[Made], context: Context, at: float) -> Committed:
         """Write one revision. The caller holds `turn`.
 
+        Once begun, a commit is finished and told with the turn still held, whatever becomes of who
+        asked: else the next decision would be made on a state about to be replaced.
+
         Raises:
             Problem: `disk-full` or `ledger-failed`; nothing was changed.
+            asyncio.CancelledError: who asked went away; the commit stands all the same.
         """
         assert self.turn.locked()
         loop = asyncio.get_running_loop()
-        # Shielded: once begun, a commit is finished and told, whatever becomes of who asked.
-        committed = await asyncio.shield(
-            loop.run_in_executor(self._thread, self.ledger.commit, changes, context, at)
-        )
+        writing = loop.run_in_executor(self._thread, self.ledger.commit, changes, context, at)
+        cancelled: asyncio.CancelledError | None = None
+        while not writing.done():
+            try:
+                await asyncio.wait([writing])
+            except asyncio.CancelledError as error:
+                cancelled = error
+        committed = writing.result()
         self._publish(committed)
+        if cancelled is not None:
+            raise cancelled
         return committed
 
     def close(self) -> None:

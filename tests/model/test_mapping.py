@@ -1,0 +1,167 @@
+"""The one record and its document."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sekimori.model.address import IpProtocol, PortPair, PortRange
+from sekimori.model.errors import Problem
+from sekimori.model.lifetime import Lifetime
+from sekimori.model.mapping import CHANGEABLE, Claim, Hop, Mapping, Owner, OwnerKind, check_name
+from sekimori.model.schedule import Schedule
+from sekimori.model.source import Sources
+from sekimori.model.target import Target
+from sekimori.testing.strategies import claims, mappings, owners
+
+NOW = 1_800_000_000.0
+
+
+def make(**given: Any) -> Mapping:
+    mapping = Mapping(
+        id="01",
+        name="web",
+        owner=Owner(OwnerKind.PERSON, "alice"),
+        ports=(PortPair(IpProtocol.TCP, PortRange(8080, 8080), PortRange(80, 80)),),
+        target=Target.parse_host("192.168.1.5"),
+        sources=Sources.parse("lan"),
+        lifetime=Lifetime.lasting(3600, NOW),
+    )
+    return replace(mapping, **given)
+
+
+@settings(max_examples=50, deadline=None)
+@given(mappings())
+def test_a_document_is_read_back(mapping: Mapping) -> None:
+    document = mapping.to_document()
+    again = Mapping.from_document(json.loads(json.dumps(document)))
+    assert again == mapping
+    assert again.to_document() == document
+
+
+@pytest.mark.parametrize("key", sorted(make().to_document()))
+def test_a_document_without_a_key_is_refused(key: str) -> None:
+    document = make().to_document()
+    del document[key]
+    if key == "zone":  # only read where there are hours
+        document["hours"] = "daily/09:00-10:00"
+    with pytest.raises(KeyError):
+        Mapping.from_document(document)
+
+
+def test_every_field_is_either_a_changeable_one_or_bookkeeping() -> None:
+    names = {field.name for field in fields(Mapping)}
+    assert names - set(CHANGEABLE) == {"id", "owner", "path", "created_at", "revision"}
+    assert set(CHANGEABLE) <= names
+
+
+@pytest.mark.parametrize("name", ["a", "Web-1", "x.y_z", "A" * 63, "kids-pc"])
+def test_names_are_taken_as_given(name: str) -> None:
+    assert check_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "1web",
+        "-a",
+        "a b",
+        "a/b",
+        "a:b",
+        "A" * 64,
+        "ウェブ",
+        "anyone",
+        "LAN",
+        "Self",
+        "auto",
+        "none",
+        "a\n",
+    ],
+)
+def test_what_is_no_name_is_refused(name: str) -> None:
+    with pytest.raises(Problem) as caught:
+        check_name(name)
+    assert caught.value.code == "bad-name"
+
+
+@given(owners())
+def test_owners_are_read_back(owner: Owner) -> None:
+    assert Owner.parse(str(owner)) == owner
+
+
+def test_an_owner_of_no_known_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="ghost"):
+        Owner.parse("ghost:x")
+
+
+@pytest.mark.parametrize("hop", [Hop("relay"), Hop("link", "office"), Hop("link", "a@b")])
+def test_hops_are_read_back(hop: Hop) -> None:
+    assert Hop.parse(str(hop)) == hop
+
+
+def _arrivals(claim: Claim) -> set[tuple[str, int, str]]:
+    """Where a claim's packets may arrive, on a machine with a few addresses of each family."""
+    here = [ipaddress.ip_address(text) for text in ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2")]
+    if claim.on is None:
+        on = here
+    elif claim.on.is_unspecified:
+        on = [address for address in here if address.version == claim.on.version]
+    else:
+        on = [claim.on]
+    return {(str(claim.pair.protocol), port, str(address)) for port in claim.pair.outside for address in on}
+
+
+_HERE = st.sampled_from(
+    [None, *map(ipaddress.ip_address, ("192.0.2.1", "192.0.2.2", "2001:db8::1", "0.0.0.0", "::"))]
+)
+
+
+@given(claims(), _HERE, claims(), _HERE)
+def test_claims_overlap_when_a_packet_could_be_for_both(one: Claim, a: Any, other: Claim, b: Any) -> None:
+    one, other = replace(one, on=a), replace(other, on=b)
+    expected = bool(_arrivals(one) & _arrivals(other))
+    assert one.overlaps(other) is expected
+    assert other.overlaps(one) is expected
+
+
+def test_claims_are_told_with_their_address() -> None:
+    claim = make(on=ipaddress.ip_address("192.0.2.1")).claims[0]
+    assert str(claim) == "tcp/8080 on 192.0.2.1"
+    assert str(make().claims[0]) == "tcp/8080"
+
+
+def test_wants_open_and_its_next_change() -> None:
+    mapping = make()
+    end = mapping.lifetime.expires_at
+    assert mapping.wants_open(NOW)
+    assert mapping.next_change(NOW) == end
+    assert not mapping.wants_open(NOW + 3600)
+    assert mapping.next_change(NOW + 3600) is None
+    assert not make(paused=True).wants_open(NOW)
+    assert make(paused=True).next_change(NOW) == end
+    assert make(lifetime=Lifetime.permanent("why")).next_change(NOW) is None
+
+
+def test_hours_change_it_before_its_end() -> None:
+    hours = Schedule.parse("daily/08:00-08:30", "UTC")  # NOW is 08:00 UTC
+    mapping = make(schedule=hours)
+    assert mapping.wants_open(NOW)
+    assert mapping.next_change(NOW) == NOW + 1800
+    assert not mapping.wants_open(NOW + 1800)
+    assert mapping.next_change(NOW + 1800) == mapping.lifetime.expires_at
+    # Hours of one that is paused change nothing: it only ends.
+    assert replace(mapping, paused=True).next_change(NOW) == mapping.lifetime.expires_at
+
+
+def test_the_target_is_told_with_its_port_where_one_suffices() -> None:
+    assert make().target_text == "192.168.1.5:80"
+    two = (*make().ports, PortPair(IpProtocol.TCP, PortRange(81, 81), PortRange(81, 81)))
+    assert make(ports=two).target_text == "192.168.1.5"
+    assert make(target=Target.parse_host("2001:db8::5")).target_text == "[2001:db8::5]:80"

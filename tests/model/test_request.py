@@ -1,0 +1,157 @@
+"""The words a mapping is written in, read into a wish."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from sekimori.model.address import parse_ports
+from sekimori.model.errors import Problem
+from sekimori.model.lifetime import Asked, Lifetime
+from sekimori.model.limits import Rate
+from sekimori.model.request import FIELDS, UNSAID, Reading, Wish, parse_wish
+from sekimori.model.schedule import Schedule
+from sekimori.model.source import Sources
+from sekimori.model.target import Target
+from sekimori.presets.load import load_presets
+
+PRESETS = load_presets()
+NOW = 1_750_000_000.0
+READING = Reading(NOW, "Europe/Berlin", PRESETS.get, PRESETS.suggest)
+
+
+def read(**words: Any) -> Wish:
+    """`from_` and `for_` stand for the words that Python keeps for itself."""
+    return parse_wish({key.rstrip("_"): value for key, value in words.items()}, READING)
+
+
+def refused(**words: Any) -> Problem:
+    with pytest.raises(Problem) as caught:
+        read(**words)
+    return caught.value
+
+
+def test_nothing_said_is_nothing_wished() -> None:
+    assert read() == Wish()
+    assert parse_wish(dict.fromkeys(FIELDS), READING) == Wish()
+
+
+def test_every_word_is_read() -> None:
+    wish = read(
+        name="web",
+        ports="8080",
+        to="192.168.1.5:80",
+        from_="198.51.100.0/24",
+        for_="2h",
+        hours="daily/09:00-18:00",
+        on="192.0.2.1",
+        via="RELAY",
+        limit="20/min",
+        limit_total="100/s",
+        max_connections=50,
+        proxy_protocol="v2",
+        idle="10m",
+        accept_risk="b, A,a",
+    )
+    assert wish == Wish(
+        name="web",
+        specs=parse_ports("8080"),
+        preset=None,
+        target=Target.parse_host("192.168.1.5"),
+        inside=parse_ports("80")[0].outside,
+        sources=Sources.parse("198.51.100.0/24"),
+        lifetime=Lifetime.lasting(7200, NOW),
+        schedule=Schedule.parse("daily/09:00-18:00", "Europe/Berlin"),
+        on=ipaddress.ip_address("192.0.2.1"),
+        via="relay",
+        per_source=Rate(20, 60),
+        total=Rate(100, 1),
+        connections=50,
+        proxy_protocol=2,
+        idle=600,
+        accepted_risks=("a", "b"),
+    )
+
+
+@pytest.mark.parametrize("word", ["hours", "on", "limit", "limit_total", "max_connections", "idle"])
+@pytest.mark.parametrize("none", ["none", "off", "any", "unlimited", ""])
+def test_none_is_said_too(word: str, none: str) -> None:
+    field = {
+        "hours": "schedule",
+        "limit": "per_source",
+        "limit_total": "total",
+        "max_connections": "connections",
+    }.get(word, word)
+    assert getattr(read(**{word: none}), field) is None
+    assert getattr(read(), field) is UNSAID
+
+
+@pytest.mark.parametrize(("said", "version"), [(0, 0), ("0", 0), ("none", 0), (1, 1), ("V1", 1), ("2", 2)])
+def test_proxy_protocol_versions(said: object, version: int) -> None:
+    assert read(proxy_protocol=said).proxy_protocol == version
+
+
+def test_lists_may_be_written_as_lists() -> None:
+    assert read(from_=["192.0.2.1", "lan"]).sources == Sources.parse("192.0.2.1,lan")
+    assert read(ports=["80", "udp/53"]).specs == parse_ports("80,udp/53")
+    assert read(ports=8080).specs == parse_ports("8080")
+
+
+def test_a_preset_brings_its_ports() -> None:
+    wish = read(ports="Minecraft")
+    preset = PRESETS.get("minecraft")
+    assert preset is not None
+    assert (wish.preset, wish.specs) == (preset, parse_ports(",".join(preset.ports)))
+
+
+def test_an_unknown_preset_is_refused_with_what_is_near() -> None:
+    problem = refused(ports="minecarft")
+    assert (problem.code, problem.exit_code) == ("no-such-preset", 4)
+    assert "Near: minecraft" in problem.fix()
+    assert refused(ports="qqqqqq").fix().count("Near") == 0
+
+
+def test_lifetimes() -> None:
+    assert read(until="tomorrow").lifetime == Lifetime.until(int(NOW) - int(NOW) % 86400 + 2 * 86400 - 7200)
+    permanent = read(permanent="the family server").lifetime
+    assert isinstance(permanent, Lifetime)
+    assert permanent.asked is Asked.PERMANENT
+    assert ZoneInfo(READING.zone)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ({"for_": "2h", "until": "tomorrow"}, "exclusive"),
+        ({"until": "tomorrow", "permanent": "x"}, "exclusive"),
+        ({"for_": "soon"}, "bad-duration"),
+        ({"until": "yesterday"}, "bad-time"),
+        ({"permanent": " "}, "bad-value"),
+        ({"name": "1"}, "bad-name"),
+        ({"name": ""}, "bad-name"),
+        ({"ports": ""}, "bad-ports"),
+        ({"ports": []}, "bad-ports"),
+        ({"ports": "80-"}, "bad-ports"),
+        ({"ports": "80-81:90"}, "range-mismatch"),
+        ({"to": ""}, "bad-target"),
+        ({"from_": ""}, "bad-source"),
+        ({"hours": "always"}, "bad-hours"),
+        ({"on": "eth0"}, "bad-address"),
+        ({"limit": "lots"}, "bad-rate"),
+        ({"max_connections": 0}, "bad-value"),
+        ({"max_connections": "-1"}, "bad-value"),
+        ({"max_connections": 1_000_001}, "bad-value"),
+        ({"proxy_protocol": 3}, "bad-value"),
+        ({"idle": "0s"}, "bad-duration"),
+        ({"to": True}, "bad-value"),
+        ({"to": 1.5}, "bad-value"),
+        ({"from_": [1.5]}, "bad-value"),
+        ({"via": {}}, "bad-value"),
+        ({"proxy_protocol": []}, "bad-value"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_its_own_code(words: dict[str, object], code: str) -> None:
+    assert refused(**words).code == code

@@ -1,0 +1,128 @@
+"""Where a mapping leads."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sekimori.model.address import IpProtocol, PortPair, PortRange, parse_ports
+from sekimori.model.errors import Problem
+from sekimori.model.target import Target, TargetKind, pair_ports, parse_target
+from sekimori.testing.strategies import targets
+
+ADDRESS, NAME, SELF = TargetKind.ADDRESS, TargetKind.NAME, TargetKind.SELF
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "host", "ports"),
+    [
+        ("192.168.1.5", ADDRESS, "192.168.1.5", None),
+        ("192.168.1.5:22", ADDRESS, "192.168.1.5", "22"),
+        ("192.168.1.5:9000-9010", ADDRESS, "192.168.1.5", "9000-9010"),
+        ("2001:DB8::5", ADDRESS, "2001:db8::5", None),
+        ("[2001:db8::5]:22", ADDRESS, "2001:db8::5", "22"),
+        ("[2001:db8::5]", ADDRESS, "2001:db8::5", None),
+        ("::ffff:192.0.2.9", ADDRESS, "192.0.2.9", None),
+        ("[::ffff:192.0.2.9]:80", ADDRESS, "192.0.2.9", "80"),
+        ("::1", ADDRESS, "::1", None),
+        ("fe80::1%eth0", ADDRESS, "fe80::1%eth0", None),
+        ("kids-pc", NAME, "kids-pc", None),
+        ("Kids-PC.lan.:22", NAME, "kids-pc.lan", "22"),
+        ("_srv.example.org", NAME, "_srv.example.org", None),
+        ("self", SELF, "self", None),
+        ("SELF:80", SELF, "self", "80"),
+        (":3000", SELF, "self", "3000"),
+        (" host:1 ", NAME, "host", "1"),
+    ],
+)
+def test_targets_are_read(text: str, kind: TargetKind, host: str, ports: str | None) -> None:
+    assert parse_target(text) == (Target(kind, host), PortRange.parse(ports) if ports else None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "  ",
+        ":",
+        "host:",
+        "host:0",
+        "host:70000",
+        "host:x",
+        "host:9-8",
+        "[::1",
+        "[::1]22",
+        "[::1]:",
+        "1.2.3",
+        "1.2.3.4.5",
+        "256.1.1.1",
+        "0.0.0.0",
+        "::",
+        "224.0.0.1:80",
+        "ff02::1",
+        "::ffff:0.0.0.0",
+        "-host",
+        "host-",
+        "a..b",
+        "a b",
+        "host/22",
+        "日本",
+        "a" * 64,
+        ".".join(["abcdefgh"] * 29),
+    ],
+)
+def test_what_is_no_target_is_refused(text: str) -> None:
+    with pytest.raises(Problem) as caught:
+        parse_target(text)
+    assert caught.value.code == "bad-target"
+
+
+@given(targets(), st.integers(1, 65535))
+def test_a_target_with_its_port_is_read_back(target: Target, port: int) -> None:
+    assert parse_target(target.with_port(port)) == (target, PortRange(port, port))
+    assert Target.parse_host(str(target)) == target
+
+
+def pairs(ports: str, inside: str | None = None) -> tuple[PortPair, ...]:
+    return pair_ports(parse_ports(ports), PortRange.parse(inside) if inside else None, "host")
+
+
+def pair(outside: str, inside: str, protocol: IpProtocol = IpProtocol.TCP) -> PortPair:
+    return PortPair(protocol, PortRange.parse(outside), PortRange.parse(inside))
+
+
+@pytest.mark.parametrize(
+    ("ports", "inside", "made"),
+    [
+        ("80", None, (pair("80", "80"),)),
+        ("80:81", None, (pair("80", "81"),)),
+        ("80", "8080", (pair("80", "8080"),)),
+        ("8000-8010", "9000-9010", (pair("8000-8010", "9000-9010"),)),
+        ("tcp+udp/53", "5353", (pair("53", "5353"), pair("53", "5353", IpProtocol.UDP))),
+        ("tcp/53,udp/53", "5353", (pair("53", "5353"), pair("53", "5353", IpProtocol.UDP))),
+        ("80,80", None, (pair("80", "80"),)),
+    ],
+)
+def test_outside_and_inside_ports_are_joined(
+    ports: str, inside: str | None, made: tuple[PortPair, ...]
+) -> None:
+    assert pairs(ports, inside) == made
+
+
+@pytest.mark.parametrize(
+    ("ports", "inside", "code"),
+    [
+        ("80:81", "82", "bad-target"),
+        ("80,81", "82", "bad-target"),
+        ("8000-8010", "9000", "range-mismatch"),
+        ("80", "9000-9001", "range-mismatch"),
+        ("80-90,85", None, "bad-ports"),
+        ("80:1,80:2", None, "bad-ports"),
+        ("tcp/80-90,tcp+udp/90", None, "bad-ports"),
+    ],
+)
+def test_what_does_not_join_is_refused(ports: str, inside: str | None, code: str) -> None:
+    with pytest.raises(Problem) as caught:
+        pairs(ports, inside)
+    assert caught.value.code == code
