@@ -1,0 +1,1 @@
+"""The relay plane: mappings carried in user space by worker processes."""

@@ -1,0 +1,28 @@
+"""Which worker serves what: pure arithmetic on an entry and the number of workers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from zlib import crc32
+
+from sekimori.planes.relay.entry import Entry
+
+__all__ = ["shares"]
+
+
+def shares(entry: Entry, workers: int) -> dict[int, Entry]:
+    """What each worker is to serve of `entry`: worker index to the entry with its listens there.
+
+    A datagram socket cannot be shared (the kernel would hash a peer's packets to whichever
+    worker), and limits and rates are exact only where one worker counts them; so those go
+    to one worker, chosen by the id. All other TCP listens go to every worker.
+    """
+    home = crc32(entry.id.encode()) % workers
+    limited = entry.max_connections is not None or entry.rate_total is not None
+    if limited or entry.rate_per_source is not None or workers == 1:
+        return {home: entry}
+    tcp = tuple(listen for listen in entry.listens if listen.protocol == "tcp")
+    if not tcp:
+        return {home: entry}
+    everywhere = replace(entry, listens=tcp)
+    return {worker: entry if worker == home else everywhere for worker in range(workers)}

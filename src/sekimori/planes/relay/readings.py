@@ -1,0 +1,98 @@
+"""Figures of several workers, put together as one. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sekimori.model.actual import Counters, Flow, SourceUse
+
+__all__ = ["add", "read_counters", "read_flow", "read_sources"]
+
+
+def read_counters(row: Mapping[str, Any]) -> Counters:
+    """One worker's figures of one mapping."""
+    return Counters(
+        flows_active=row["flows_active"],
+        flows_total=row["flows_total"],
+        bytes_in=row["bytes_in"],
+        bytes_out=row["bytes_out"],
+        packets_in=row["packets_in"],
+        packets_out=row["packets_out"],
+        refused={cause: count for cause, count in row["refused"].items() if count},
+        failed={cause: count for cause, count in row["failed"].items() if count},
+        last_flow_at=row["last_flow_at"],
+    )
+
+
+def add(one: Counters, other: Counters) -> Counters:
+    """The sum of two readings."""
+    seen = [when for when in (one.last_flow_at, other.last_flow_at) if when is not None]
+    return Counters(
+        flows_active=one.flows_active + other.flows_active,
+        flows_total=one.flows_total + other.flows_total,
+        bytes_in=one.bytes_in + other.bytes_in,
+        bytes_out=one.bytes_out + other.bytes_out,
+        packets_in=one.packets_in + other.packets_in,
+        packets_out=one.packets_out + other.packets_out,
+        refused=dict(Counter(one.refused) + Counter(other.refused)),
+        failed=dict(Counter(one.failed) + Counter(other.failed)),
+        last_flow_at=max(seen, default=None),
+    )
+
+
+def read_flow(row: Mapping[str, Any]) -> Flow:
+    """One live flow as a worker tells it."""
+    return Flow(
+        protocol=row["protocol"],
+        source=_endpoint(row["source"], row["source_port"]),
+        target=_endpoint(row["target"], row["target_port"]) if row["target"] else "",
+        bytes_in=row["bytes_in"],
+        bytes_out=row["bytes_out"],
+        packets_in=row["packets_in"],
+        packets_out=row["packets_out"],
+        age=row["age"],
+        idle=row["idle"],
+        state=row["state"],
+    )
+
+
+def read_sources(rows: Iterable[Mapping[str, Any]]) -> list[SourceUse]:
+    """Sources over all workers, the latest seen first."""
+    merged: dict[str, SourceUse] = {}
+    for row in rows:
+        use = SourceUse(
+            source=row["address"],
+            flows_active=row["active"],
+            flows_total=row["total"],
+            bytes_in=row["bytes_in"],
+            bytes_out=row["bytes_out"],
+            packets_in=row["packets_in"],
+            packets_out=row["packets_out"],
+            refused=row["refused"],
+            first_seen=row["first_seen"],
+            last_seen=row["last_seen"],
+        )
+        known = merged.get(use.source)
+        merged[use.source] = use if known is None else _add_source(known, use)
+    return sorted(merged.values(), key=lambda use: use.last_seen, reverse=True)
+
+
+def _add_source(one: SourceUse, other: SourceUse) -> SourceUse:
+    return SourceUse(
+        source=one.source,
+        flows_active=one.flows_active + other.flows_active,
+        flows_total=one.flows_total + other.flows_total,
+        bytes_in=one.bytes_in + other.bytes_in,
+        bytes_out=one.bytes_out + other.bytes_out,
+        packets_in=one.packets_in + other.packets_in,
+        packets_out=one.packets_out + other.packets_out,
+        refused=one.refused + other.refused,
+        first_seen=min(one.first_seen, other.first_seen),
+        last_seen=max(one.last_seen, other.last_seen),
+    )
+
+
+def _endpoint(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
