@@ -31,7 +31,7 @@ class Ledger:
     """The one truth. One thread writes; any thread may ask for history.
 
     Attributes:
-        snapshot: what stands now, in memory. Only `commit` changes it, after the file has.
+        snapshot: what stands now, in memory. Only `take` changes it, after the file has.
         revision: the newest revision's number; 0 before the first.
     """
 
@@ -53,7 +53,15 @@ class Ledger:
         return cls(*open_database(None if memory else directory / FILE_NAME))
 
     def commit(self, changes: Sequence[Made], context: Context, at: float) -> Committed:
+        """Write the changes as one revision and take them into the snapshot: `write`, then `take`."""
+        committed = self.write(changes, context, at)
+        self.take(committed)
+        return committed
+
+    def write(self, changes: Sequence[Made], context: Context, at: float) -> Committed:
         """Write the changes as one revision at `at` (Unix seconds): all of them or none.
+
+        The snapshot does not change: that is `take`'s, in the thread whose readers go through it.
 
         Each mapping after a change gets the revision's number, and `at` as its creation when it
         had none; the answer holds the changes as they were stored. They are on the disk when
@@ -74,10 +82,13 @@ class Ledger:
             # A COMMIT may take effect and then be reported as failed; the file decides.
             if not self._holds(number):
                 raise
+        return committed
+
+    def take(self, committed: Committed) -> None:
+        """Bring the snapshot to what was written."""
         for change in committed.changes:
             self.snapshot.apply(change)
-        self.revision = number
-        return committed
+        self.revision = committed.revision
 
     def _holds(self, number: int) -> bool:
         try:

@@ -39,7 +39,7 @@ class Writer:
         """
         assert self.turn.locked()
         loop = asyncio.get_running_loop()
-        writing = loop.run_in_executor(self._thread, self.ledger.commit, changes, context, at)
+        writing = loop.run_in_executor(self._thread, self.ledger.write, changes, context, at)
         cancelled: asyncio.CancelledError | None = None
         while not writing.done():
             try:
@@ -47,6 +47,8 @@ class Writer:
             except asyncio.CancelledError as error:
                 cancelled = error
         committed = writing.result()
+        # Here and not in the thread: readers on the loop go through the snapshot without a lock.
+        self.ledger.take(committed)
         self._publish(committed)
         if cancelled is not None:
             raise cancelled

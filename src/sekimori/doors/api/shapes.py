@@ -1,0 +1,376 @@
+"""The shapes of requests and answers: what the API refuses, and what OpenAPI describes.
+
+Requests are checked against them. Answers are built by `render`, which is several times
+quicker than validating what we made ourselves; the tests hold the two together.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints
+
+__all__ = [
+    "Applied",
+    "ApplyBody",
+    "ChangeBody",
+    "CloseQuery",
+    "EventsQuery",
+    "ExtendBody",
+    "HistoryBody",
+    "HistoryQuery",
+    "MappingView",
+    "MappingsBody",
+    "OpenBody",
+    "OutcomeBody",
+    "PresetView",
+    "PresetsBody",
+    "PresetsQuery",
+    "ProblemBody",
+    "StatusBody",
+    "UndoBody",
+    "WhoBody",
+]
+
+Text = Annotated[str, StringConstraints(max_length=4096)]
+Texts = Text | list[Text]
+Number = StrictInt | Text
+Instant = Annotated[str, Field(description="ISO 8601, UTC", examples=["2026-12-01T09:00:00+00:00"])]
+
+
+class _Asked(BaseModel):
+    """Something a caller sends: unknown fields are refused, so that a slip is not an opening."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=False)
+
+
+class _Written(_Asked):
+    plan: bool = Field(False, description="A dry run: the answer is what would happen.")
+    why: Text = Field("", description="The reason, kept in the history.", examples=["guest Wi-Fi party"])
+
+
+class _Words(_Written):
+    """The words of a mapping. null is not said; `none` takes an optional word away."""
+
+    name: Text | None = Field(None, examples=["web"])
+    ports: Texts | None = Field(
+        None, description="Outside ports, or a preset.", examples=["8080:80", "udp/7000-7010", "minecraft"]
+    )
+    to: Text | None = Field(None, description="The target.", examples=["192.168.1.5:22", "kids-pc", ":3000"])
+    from_: Texts | None = Field(
+        None,
+        alias="from",
+        description="Who may come in: prefixes, `lan`, `anyone`, lists.",
+        examples=["198.51.100.0/24,office"],
+    )
+    for_: Text | None = Field(None, alias="for", description="A duration.", examples=["2h"])
+    until: Text | None = Field(None, description="A time, local unless it says.", examples=["2026-12-01"])
+    permanent: Text | None = Field(
+        None, description="The reason for having no end.", examples=["company web site"]
+    )
+    hours: Text | None = Field(None, description="When it is open.", examples=["mon-fri/09:00-18:00"])
+    on: Text | None = Field(None, description="The one address to listen on.", examples=["192.0.2.1"])
+    via: Text | None = Field(None, description="The plane.", examples=["auto", "relay"])
+    limit: Text | None = Field(None, description="New flows per source.", examples=["20/min"])
+    limit_total: Text | None = Field(None, description="New flows of all sources.", examples=["200/min"])
+    max_connections: Number | None = Field(None, description="Flows at one time.", examples=[100])
+    proxy_protocol: Number | None = Field(
+        None, description="PROXY protocol towards the target.", examples=[2]
+    )
+    idle: Text | None = Field(None, description="Silence that ends a flow.", examples=["10m"])
+    accept_risk: Texts | None = Field(None, description="Risks accepted by name.", examples=["exposed-admin"])
+
+    def words(self) -> dict[str, object]:
+        """What was said, by the names of `model.request.FIELDS`."""
+        return self.model_dump(by_alias=True, exclude_none=True, exclude={"plan", "why", "paused"})
+
+
+class OpenBody(_Words):
+    """A mapping to open."""
+
+
+class ChangeBody(_Words):
+    """What to change of a mapping."""
+
+    paused: bool | None = Field(None, description="Pause or resume it; null leaves it.")
+
+
+class ExtendBody(_Written):
+    """More time: added to its end, or a new lifetime. With neither, its length runs again from now."""
+
+    add: Text | None = Field(None, description="A duration added to its end.", examples=["2h"])
+    for_: Text | None = Field(None, alias="for", description="A duration from now.", examples=["24h"])
+    until: Text | None = Field(None, examples=["2026-12-01 18:00"])
+    permanent: Text | None = Field(None, examples=["company web site"])
+
+    def words(self) -> dict[str, object]:
+        """The words of the new lifetime that were said."""
+        return self.model_dump(by_alias=True, exclude_none=True, include={"for_", "until", "permanent"})
+
+
+class UndoBody(_Written):
+    """A revision to undo."""
+
+    revision: Annotated[int, Field(strict=True, ge=1, lt=1 << 63)] | None = Field(
+        None, description="null is the newest."
+    )
+    for_: Text | None = Field(
+        None, alias="for", description="How long what has expired since is opened again.", examples=["24h"]
+    )
+
+
+class ApplyBody(_Written):
+    """A config file to synchronise."""
+
+    file: Text | None = Field(None, description="Its absolute path; null is the daemon's own.")
+    text: Annotated[str, StringConstraints(max_length=8 << 20)] | None = Field(
+        None, description="Its content; null is what the daemon reads there."
+    )
+
+
+class CloseQuery(_Asked):
+    """How to close."""
+
+    now: bool = Field(False, description="End its flows without their grace.")
+    plan: bool = Field(False, description="A dry run.")
+    why: Text = ""
+
+
+class HistoryQuery(_Asked):
+    """Which revisions."""
+
+    limit: int = Field(50, ge=1, le=1000)
+    before: int | None = Field(None, ge=1, lt=1 << 63, description="Only those with a smaller number.")
+    subject: Text | None = Field(None, description="The name or id of a mapping or list.")
+
+
+class PresetsQuery(_Asked):
+    """Which presets."""
+
+    search: Text | None = Field(None, description="A word of the name, an alias, the title, or a port.")
+
+
+class EventsQuery(_Asked):
+    """Which events."""
+
+    counters: bool = Field(False, description="Also all mappings with their counters, once a second.")
+
+
+class ProblemBody(BaseModel):
+    """Why something cannot be done, and what to do instead (RFC 9457)."""
+
+    type: str = Field(examples=["urn:sekimori:problem:port-taken"])
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="Stable.", examples=["port-taken"])
+    kind: str = Field(description="Decides the CLI's exit code.", examples=["conflict"])
+    facts: dict[str, Any]
+    fixes: list[str]
+
+
+class StatusView(BaseModel):
+    """The state of a mapping as it was last found. A planned one has no instants."""
+
+    state: Literal["starting", "open", "paused", "outside-hours", "failed"]
+    since: Instant | None
+    checked_at: Instant | None
+    problem: ProblemBody | None
+    targets: list[str] = Field(description="The numeric addresses that flows are sent to now.")
+
+
+class CountersView(BaseModel):
+    """What went through. In is from outside to the target."""
+
+    flows_active: int
+    flows_total: int
+    bytes_in: int
+    bytes_out: int
+    packets_in: int
+    packets_out: int
+    refused: dict[str, int]
+    failed: dict[str, int]
+    last_flow_at: Instant | None
+
+
+class AskedView(BaseModel):
+    """How a lifetime was asked for."""
+
+    how: Literal["for", "until", "permanent"]
+    value: str
+
+
+class MappingView(BaseModel):
+    """An outside port that leads to an inside target."""
+
+    id: str
+    name: str
+    owner: str = Field(examples=["person:alice"])
+    managed_by: str | None = Field(description="The config file that owns it.")
+    ports: str = Field(examples=["tcp/8080:80"])
+    to: str = Field(examples=["192.168.1.5:80"])
+    host: str
+    from_: str = Field(alias="from")
+    expires_at: Instant | None
+    expires_in: int | None = Field(description="Seconds.")
+    permanent: str | None = Field(description="The reason, where it has no end.")
+    asked: AskedView
+    hours: str | None
+    zone: str | None
+    on: str | None
+    via: str
+    path: list[str]
+    limit: str | None
+    limit_total: str | None
+    max_connections: int | None
+    proxy_protocol: int
+    idle: str | None
+    accept_risk: list[str]
+    preset: str | None
+    title: dict[str, str] | None
+    risk: str
+    paused: bool
+    created_at: Instant | None
+    revision: int
+    opens_at: Instant | None
+    closes_at: Instant | None
+    status: StatusView
+    counters: CountersView
+
+
+class MappingsBody(BaseModel):
+    """Every mapping."""
+
+    mappings: list[MappingView]
+
+
+class ChangeView(BaseModel):
+    """One change. null before is new, null after is gone."""
+
+    verb: str
+    subject: Literal["mapping", "list"]
+    name: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    changed: list[str]
+
+
+class NoticeView(BaseModel):
+    """Something to know though it was allowed."""
+
+    code: str
+    text: str
+
+
+class OutcomeBody(BaseModel):
+    """What was done, or under `plan` would be."""
+
+    planned: bool
+    revision: int | None
+    changes: list[ChangeView]
+    mappings: list[MappingView]
+    notices: list[NoticeView]
+
+
+class Applied(OutcomeBody):
+    """What applying a file did, and what of it was left out."""
+
+    skipped: list[NoticeView]
+
+
+class FlowView(BaseModel):
+    """One live flow; age and idle in seconds."""
+
+    protocol: str
+    source: str
+    target: str
+    bytes_in: int
+    bytes_out: int
+    packets_in: int
+    packets_out: int
+    age: float
+    idle: float
+    state: str
+
+
+class SourceView(BaseModel):
+    """What one source did with a mapping."""
+
+    source: str
+    flows_active: int
+    flows_total: int
+    bytes_in: int
+    bytes_out: int
+    packets_in: int
+    packets_out: int
+    refused: int
+    first_seen: Instant
+    last_seen: Instant
+
+
+class WhoBody(BaseModel):
+    """Who uses a mapping."""
+
+    mapping: MappingView
+    sources: list[SourceView]
+    flows: list[FlowView]
+
+
+class RowView(ChangeView):
+    """One change as the journal keeps it."""
+
+    id: str
+
+
+class RevisionView(BaseModel):
+    """One revision: who, when, through which door, why."""
+
+    number: int
+    at: Instant
+    actor: str
+    door: str
+    why: str
+    rows: list[RowView]
+
+
+class HistoryBody(BaseModel):
+    """Revisions, newest first."""
+
+    revisions: list[RevisionView]
+
+
+class PresetView(BaseModel):
+    """A known service."""
+
+    name: str
+    title: dict[str, str]
+    aliases: list[str]
+    ports: list[str]
+    risk: str
+    from_: str = Field(alias="from")
+    for_: str = Field(alias="for")
+    limit: str | None
+    danger: str | None = Field(description="The risk to accept before anyone may come in.")
+    note: dict[str, str]
+
+
+class PresetsBody(BaseModel):
+    """Known services."""
+
+    presets: list[PresetView]
+
+
+class YouView(BaseModel):
+    """Who asks."""
+
+    name: str
+    role: Literal["viewer", "admin"]
+
+
+class StatusBody(BaseModel):
+    """The daemon."""
+
+    model_config = ConfigDict(extra="allow")
+
+    version: str
+    you: YouView
