@@ -23,13 +23,13 @@ class Failing:
 
     def __init__(self, ledger: Ledger) -> None:
         self.problem: Problem | None = None
-        self._commit = ledger.commit
-        ledger.commit = self.commit  # type: ignore[method-assign]
+        self._write = ledger.write
+        ledger.write = self.write  # type: ignore[method-assign]
 
-    def commit(self, changes: Sequence[Made], context: Context, at: float) -> Committed:
+    def write(self, changes: Sequence[Made], context: Context, at: float) -> Committed:
         if self.problem is not None:
             raise self.problem
-        return self._commit(changes, context, at)
+        return self._write(changes, context, at)
 
 
 @pytest.mark.parametrize("verb", ["open", "edit", "pause", "extend", "close", "undo", "define"])
@@ -85,14 +85,14 @@ async def test_an_expiry_that_cannot_be_written_is_tried_ever_less_often(world: 
     failing = Failing(world.ledger)
     failing.problem = FULL
     tries = 0
-    commit = failing.commit
+    commit = failing.write
 
     def counted(changes: Sequence[Made], context: Context, at: float) -> Committed:
         nonlocal tries
         tries += 1
         return commit(changes, context, at)
 
-    world.ledger.commit = counted  # type: ignore[method-assign]
+    world.ledger.write = counted  # type: ignore[method-assign]
     for _ in range(120):
         await world.pass_time(1)
     assert 3 <= tries <= 10

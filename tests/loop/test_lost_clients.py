@@ -27,14 +27,14 @@ async def test_a_commit_whose_client_went_away_stands_and_is_told_and_applied() 
     world = World()
     writing, go_on = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    commit = world.ledger.commit
+    commit = world.ledger.write
 
     def slow(changes: Sequence[Made], context: Context, at: float) -> Committed:
         loop.call_soon_threadsafe(writing.set)
         asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(5)
         return commit(changes, context, at)
 
-    world.ledger.commit = slow  # type: ignore[method-assign]
+    world.ledger.write = slow  # type: ignore[method-assign]
     try:
         async with asyncio.TaskGroup() as group:
             client = group.create_task(world.open("80", name="web"))

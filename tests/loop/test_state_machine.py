@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 from sekimori.testing.state_machine import PipelineMachine
 
 PipelineMachine.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -13,9 +14,9 @@ from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Lifetime
 from sekimori.model.mapping import Mapping, Owner, OwnerKind
 from sekimori.model.request import Change, Close, Context, Define, Submit, Wish
-from sekimori.model.target import TargetKind
+from sekimori.model.target import Resolution, TargetKind
 from sekimori.presets.load import load_presets
-from sekimori.testing.world import ALICE, FILE, World
+from sekimori.testing.world import ALICE, FILE, FakeResolver, World
 
 DEVICE = Context(Owner(OwnerKind.DEVICE, "aa:bb"), "igd")
 OFFICE = (ipaddress.ip_network("192.0.2.0/24"),)
@@ -275,3 +276,37 @@ async def test_policy_of_today_holds_for_what_comes_back() -> None:
         assert (mc.preset, mc.idle) == ("minecraft", None)
     finally:
         world.close()
+
+
+async def test_an_undo_is_held_against_what_was_changed_while_it_looked_up_names(world: World) -> None:
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    class Slow(FakeResolver):
+        async def resolve(self, host: str) -> Resolution:
+            if self.asked:  # the first look-up is for the opening
+                asked.set()
+                await answer.wait()
+            return await super().resolve(host)
+
+    world.names._resolver = slow = Slow()
+    slow.hosts["kids-pc"] = ("192.168.1.7",)
+    await world.open("80", to="kids-pc", name="web", idle="1m")
+    await world.edit("web", idle="2m")
+    world.clock.advance(slow.ttl)
+    async with asyncio.TaskGroup() as group:
+        undoing = group.create_task(_code(world.undo()))
+        await asked.wait()
+        await world.edit("web", idle="3m")
+        answer.set()
+    assert undoing.result() == "changed-since"
+    web = world.named("web")
+    assert web is not None
+    assert web.idle == 180
+
+
+async def _code(asking: Awaitable[object]) -> str | None:
+    try:
+        await asking
+    except Problem as problem:
+        return problem.code
+    return None

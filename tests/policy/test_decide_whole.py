@@ -58,7 +58,7 @@ def _found(snapshot: Snapshot, ref: str) -> Mapping | None:
         return None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.lists(_ASKS, min_size=1, max_size=4), min_size=1, max_size=5), st.sampled_from([ALICE, FILE])
 )

@@ -70,9 +70,10 @@ class LocalGate:
     ) -> Outcome:
         """Take a revision back as a new one (`ports.Gate.undo`)."""
         ledger = self._writer.ledger
+        # Chosen once: what is the newest now is what was meant.
+        chosen = ledger.revision_of(revision) if revision is not None else self._newest()
 
         def asks() -> Sequence[Ask]:
-            chosen = ledger.revision_of(revision) if revision is not None else self._newest()
             return asks_to_undo(chosen, ledger.snapshot, self._last_revision, self._clock.now(), lifetime)
 
         return await self._enact(asks, context, plan=plan, undoing=True)

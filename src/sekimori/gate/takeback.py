@@ -55,5 +55,6 @@ def _stands(change: Made, snapshot: Snapshot) -> bool:
 def _has_room(after: Mapping | NamedList | None, draft: Snapshot) -> bool:
     if not isinstance(after, Mapping):
         return True
-    holder = draft.named(after.name)
-    return (holder is None or holder.id == after.id) and next(draft.rivals(after), None) is None
+    # Every mapping is looked at: the draft's own index of names knows only the last one put in.
+    namesakes = sum(mapping.name.lower() == after.name.lower() for mapping in draft)
+    return namesakes == 1 and next(draft.rivals(after), None) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from sekimori.model.errors import Problem
 from sekimori.model.mapping import Mapping
@@ -11,6 +12,8 @@ from sekimori.model.snapshot import Snapshot
 from sekimori.policy.rules import Rules
 
 __all__ = ["find_dangers", "refuse_danger"]
+
+_ANYONE: Final = {"en": "anyone", "ja": "誰でも"}
 
 
 def find_dangers(mapping: Mapping, rules: Rules) -> Iterator[Preset]:
@@ -41,7 +44,7 @@ def refuse_danger(mapping: Mapping, snapshot: Snapshot, rules: Rules) -> None:
             raise Problem(
                 "risk-not-accepted",
                 what=preset.title,
-                sources=str(mapping.sources),
+                sources=_ANYONE if mapping.sources.anyone else str(mapping.sources),
                 note=preset.note,
                 risk=preset.danger,
             )

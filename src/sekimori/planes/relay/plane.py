@@ -195,7 +195,7 @@ class RelayPlane:
         rows: list[dict[str, Any]] = []
         for hand, control in self._live():
             if mapping_id in hand.held:
-                with suppress(WorkerRefusedError, WorkerLostError):  # it let the mapping go, or is gone itself
+                with suppress(WorkerRefusedError, WorkerLostError):  # it let the mapping go, or is gone
                     rows += await ask(control)
         return rows
 

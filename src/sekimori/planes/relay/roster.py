@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import heapq
 import time
+from collections.abc import Iterable
 from functools import partial
 from socket import socket as Socket  # noqa: N812
 from typing import Any, Final
 
 from sekimori.planes.relay.entry import Entry, Listen
+from sekimori.planes.relay.flows import Counters
 from sekimori.planes.relay.service import Listener, ListenKey, Service, key_of
 from sekimori.planes.relay.shared import Shared
 from sekimori.planes.relay.tcp import TcpListener
@@ -20,6 +22,10 @@ _LOOK_AGAIN: Final = 1.0
 """Most seconds between looks at the wall clock while an entry has an end: the clock may be set."""
 
 
+_REMEMBERED: Final = 1024
+"""Removed entries whose figures are kept, the latest ones, in case they come back."""
+
+
 class Roster:
     """Takes entries and sockets, gives state and figures."""
 
@@ -28,6 +34,7 @@ class Roster:
         self._shared = shared
         self._ends: list[tuple[float, str]] = []
         self._looking = False
+        self._ended: dict[str, Counters] = {}
 
     @property
     def busy(self) -> bool:
@@ -49,6 +56,8 @@ class Roster:
         service = self.services.get(entry.id)
         if service is None:
             service = self.services[entry.id] = Service(self._shared.loop, self._shared.wheel, entry)
+            if entry.id in self._ended:  # paused, or closed and brought back: it counts on
+                service.counters = self._ended.pop(entry.id)
         else:
             service.update(entry)
         self._listen(service, sockets)
@@ -83,8 +92,24 @@ class Roster:
             for name, service in self.services.items()
         ]
 
+    def counters(self, names: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
+        """Figures by id (None: of all), those of the latest to have been removed included."""
+        chosen = [*self.services, *self._ended] if names is None else names
+        found = {}
+        for name in chosen:
+            service = self.services.get(name)
+            if service is not None:
+                found[name] = service.counters.snapshot(service.flows)
+            elif name in self._ended:
+                found[name] = self._ended[name].snapshot(())
+        return found
+
     def _forget(self, name: str) -> None:
-        self.services.pop(name, None)
+        service = self.services.pop(name, None)
+        if service is not None:
+            self._ended[name] = service.counters
+            while len(self._ended) > _REMEMBERED:
+                del self._ended[next(iter(self._ended))]
 
     def _listen(self, service: Service, sockets: dict[ListenKey, Socket]) -> None:
         wanted = {key_of(listen): listen for listen in service.entry.listens}

@@ -220,10 +220,7 @@ def _state(server: ControlServer, _message: dict[str, Any], _sockets: list[socke
 
 
 def _stats(server: ControlServer, message: dict[str, Any], _sockets: list[socket.socket]) -> dict[str, Any]:
-    services = server.roster.services
-    names = message.get("ids")
-    chosen = services if names is None else {name: services[name] for name in names if name in services}
-    return {"stats": {name: service.counters.snapshot(service.flows) for name, service in chosen.items()}}
+    return {"stats": server.roster.counters(message.get("ids"))}
 
 
 def _sources(server: ControlServer, message: dict[str, Any], _sockets: list[socket.socket]) -> dict[str, Any]:

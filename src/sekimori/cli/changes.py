@@ -1,0 +1,164 @@
+"""Outcomes in words: what was done, and what would be done, before against after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from sekimori.cli.session import Session
+from sekimori.cli.text import all_sources, clean, wide
+
+__all__ = ["describe_done", "describe_plan", "merge"]
+
+_SHOWN: Final = (
+    "name",
+    "ports",
+    "to",
+    "from",
+    "until",
+    "hours",
+    "on",
+    "via",
+    "limit",
+    "limit_total",
+    "max_connections",
+    "proxy_protocol",
+    "idle",
+    "accept_risk",
+    "preset",
+    "paused",
+    "prefixes",
+)
+"""The fields of a document that a person is shown, in this order."""
+
+_USUAL: Final = {"via": "auto", "proxy_protocol": 0, "paused": False, "accept_risk": []}
+"""Values that go without saying where something is new."""
+
+_MARKS: Final = {"open": "+", "define": "+", "close": "-", "expire": "-"}
+
+Change = Mapping[str, Any]
+Document = Mapping[str, Any]
+
+
+def merge(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Several outcomes as one: what they share is the same, their lists follow each other."""
+    whole: dict[str, Any] = {"planned": False, "revision": None, "changes": [], "mappings": [], "notices": []}
+    for one in outcomes:
+        whole["planned"] = bool(one.get("planned"))
+        whole["revision"] = one.get("revision") if one.get("revision") is not None else whole["revision"]
+        for key in ("changes", "mappings", "notices"):
+            whole[key] += one.get(key) or []
+    return whole
+
+
+def describe_done(session: Session, outcome: Mapping[str, Any], verb: str | None = None) -> str:
+    """One sentence a change, in the past; `verb` where the command says more than the changes do."""
+    lines = [
+        _sentence(session, change, outcome, verb or str(change["verb"])) for change in outcome["changes"]
+    ]
+    return "\n".join(lines) if lines else session.word("done.nothing")
+
+
+def describe_plan(session: Session, changes: Sequence[Change], head: str = "plan.head") -> str:
+    """What would change: a line for each mapping, and each field's before and after."""
+    if not changes:
+        return session.word("plan.nothing")
+    return "\n".join(
+        [session.word(head), *(line for change in changes for line in _planned(session, change))]
+    )
+
+
+def _sentence(session: Session, change: Change, outcome: Mapping[str, Any], verb: str) -> str:
+    name = clean(str(change["name"]))
+    after = change.get("after") or {}
+    views = outcome.get("mappings") or ()
+    view: Mapping[str, Any] = next((one for one in views if one["name"] == change["name"]), {})
+    if change.get("subject") == "list":
+        if not after:
+            return session.word("done.drop", name=name)
+        return session.word("done.define", name=name, fields=", ".join(after.get("prefixes") or ()))
+    if verb == "undo":
+        verb = _undone(change)
+    match verb:
+        case "open" | "extend" | "resume":
+            shown = view or after
+            facts = {"ports": shown["ports"], "target": shown["to"]}
+            return session.word(f"done.{verb}", name=name, until=_until_phrase(session, view, after), **facts)
+        case "close":
+            number = outcome.get("revision")
+            return session.word("done.close", name=name, revision=f" {number}" if number else "")
+        case "pause" | "expire":
+            return session.word(f"done.{verb}", name=name)
+    fields = [f"{label} {old} → {new}" for label, old, new in _differences(session, change)]
+    return session.word("done.change", name=name, fields=", ".join(fields) or "-")
+
+
+def _undone(change: Change) -> str:
+    """The verb that an undo amounts to."""
+    if not change.get("before"):
+        return "open"
+    return "change" if change.get("after") else "close"
+
+
+def _until_phrase(session: Session, view: Mapping[str, Any], after: Document) -> str:
+    if view:
+        return session.clock.until_phrase(view)
+    return session.clock.until_phrase(
+        {"expires_at": after.get("expires_at"), "permanent": after.get("asked_value")}
+    )
+
+
+def _planned(session: Session, change: Change) -> Iterator[str]:
+    verb = str(change["verb"])
+    kind = _undone(change) if verb == "undo" else verb
+    gone = change.get("subject") == "list" and not change.get("after")
+    mark = "-" if gone else _MARKS.get(kind, "~")
+    head = f"{mark} {session.word(f'verb.{verb}')} {clean(str(change['name']))}"
+    if not change.get("after"):
+        gone_from = change.get("before") or {}
+        yield f"{head}  {gone_from['ports']} → {gone_from['to']}" if "ports" in gone_from else head
+        return
+    yield head
+    rows = list(_differences(session, change))
+    column = max((wide(label) for label, _, _ in rows), default=0)
+    for label, old, new in rows:
+        pad = " " * (column - wide(label) + 2)
+        yield f"    {label}{pad}{new}" if not change.get("before") else f"    {label}{pad}{old} → {new}"
+
+
+def _differences(session: Session, change: Change) -> Iterator[tuple[str, str, str]]:
+    """The label, the value before and the value after of each field that differs."""
+    before, after = change.get("before") or {}, change.get("after") or {}
+    for field in _SHOWN:
+        if field != "until" and field not in before and field not in after:
+            continue
+        old, new = _value(session, field, before), _value(session, field, after)
+        if old == new or (not before and (field, after.get(field)) in _USUAL.items()):
+            continue
+        if not before and (field == "name" or after.get(field, "") is None):
+            continue
+        yield session.word(f"field.{field}"), old, new
+
+
+def _value(session: Session, field: str, document: Document) -> str:
+    if not document:
+        return ""
+    if field == "until":
+        return _until(session, document)
+    value = document.get(field)
+    if value is None or value == [] or (field == "proxy_protocol" and value == 0):
+        return session.word("plan.nothing-set")
+    if isinstance(value, bool):
+        return session.word("say.yes" if value else "say.no")
+    if field == "from":
+        return all_sources(str(value), session.options.language)
+    return clean(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+
+
+def _until(session: Session, document: Document) -> str:
+    if "expires_at" not in document and "asked" not in document:
+        return ""
+    ends = document.get("expires_at")
+    if ends is None:
+        return session.word("until.permanent-why", reason=clean(str(document.get("asked_value") or "-")))
+    return session.clock.when(str(ends))

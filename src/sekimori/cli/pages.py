@@ -1,0 +1,112 @@
+"""One thing on a page: a mapping with everything about it, the daemon as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from sekimori.cli.session import Session
+from sekimori.cli.text import all_sources, clean, size, wide
+from sekimori.cli.words import has_word
+
+__all__ = ["page_mapping", "page_status"]
+
+Row = tuple[str, str]
+View = Mapping[str, Any]
+
+_PLAIN: Final = ("via", "limit", "limit_total", "max_connections", "idle", "preset", "owner", "managed_by")
+"""Fields shown as they are, where they are set."""
+
+
+def page_mapping(session: Session, view: View) -> str:
+    """Everything about one mapping, a line each; what is not set is left out."""
+    rows = [*_rows_state(session, view), *_rows_terms(session, view), *_rows_traffic(session, view)]
+    return _lines((session.word(f"field.{field}"), clean(text)) for field, text in rows if text)
+
+
+def page_status(session: Session, about: View) -> str:
+    """How the daemon is: what it said of itself, a line each."""
+    rows = [(_status_word(session, key), clean(_flat(session, key, value))) for key, value in about.items()]
+    return "\n".join([session.word("status.running", socket=session.socket), "", _lines(rows)])
+
+
+def _rows_state(session: Session, view: View) -> Iterator[Row]:
+    status, clock = view["status"], session.clock
+    yield "name", view["name"]
+    state = session.word(f"state.{status['state']}")
+    if status.get("since"):
+        state = session.word("show.since", state=state, when=clock.when(status["since"]))
+    edge = "opens_at" if status["state"] == "outside-hours" else "closes_at"
+    if status["state"] in ("open", "outside-hours") and view.get(edge):
+        state += ", " + session.word(f"show.{edge}", when=clock.when(view[edge]))
+    yield "state", state
+    if problem := status.get("problem"):
+        yield "problem", str(problem.get("title", ""))
+        yield "fix", str(problem.get("detail", ""))
+
+
+def _rows_terms(session: Session, view: View) -> Iterator[Row]:
+    clock = session.clock
+    yield "ports", view["ports"]
+    yield "to", view["to"]
+    targets = [target for target in view["status"].get("targets") or () if target not in view["to"]]
+    yield "targets", ", ".join(targets)
+    yield "from", all_sources(view["from"], session.options.language)
+    if ends := view.get("expires_at"):
+        yield "until", f"{clock.when(ends)} ({clock.left(ends)}; {clock.stamp(ends)})"
+    else:
+        yield "until", clock.until_phrase(view)
+    yield "hours", f"{view['hours']} ({view['zone']})" if view.get("hours") else ""
+    yield "on", view.get("on") or session.word("open.everywhere")
+    for field in _PLAIN:
+        yield field, "" if view.get(field) is None else str(view[field])
+    yield "path", " → ".join(view.get("path") or ())
+    yield "proxy_protocol", f"v{view['proxy_protocol']}" if view.get("proxy_protocol") else ""
+    yield "risk", session.word(f"risk.{view['risk']}") if view.get("risk") else ""
+    yield "accept_risk", ", ".join(view.get("accept_risk") or ())
+    yield "created", clock.when(view["created_at"]) if view.get("created_at") else ""
+    yield "revision", str(view["revision"])
+    yield "id", view["id"]
+
+
+def _rows_traffic(session: Session, view: View) -> Iterator[Row]:
+    counters = view["counters"]
+    yield "now", str(counters["flows_active"])
+    yield "total", str(counters["flows_total"])
+    for side in ("in", "out"):
+        text, packets = size(counters[f"bytes_{side}"]), counters[f"packets_{side}"]
+        # A stream has no packets to count: only its bytes reach user space.
+        yield side, session.word("value.traffic", bytes=text, packets=packets) if packets else text
+    yield "refused", _counts(counters.get("refused"))
+    yield "failed", _counts(counters.get("failed"))
+    yield "last_flow", session.clock.ago(counters["last_flow_at"]) if counters.get("last_flow_at") else ""
+
+
+def _counts(causes: Mapping[str, int] | None) -> str:
+    return ", ".join(f"{cause} {count}" for cause, count in (causes or {}).items() if count)
+
+
+def _status_word(session: Session, key: str) -> str:
+    """The word for what the daemon says of itself; a newer daemon may say more than there are words for."""
+    return session.word(f"status.{key}") if has_word(f"status.{key}") else key.replace("_", " ")
+
+
+def _flat(session: Session, key: str, value: object) -> str:
+    if isinstance(value, Mapping) and "name" in value:
+        rest = {name: one for name, one in value.items() if name != "name"}
+        return f"{value['name']} ({_flat(session, key, rest)})" if rest else str(value["name"])
+    if isinstance(value, Mapping):
+        return ", ".join(
+            f"{_status_word(session, name)} {_flat(session, name, one)}" for name, one in value.items()
+        )
+    if isinstance(value, list | tuple):
+        return ", ".join(_flat(session, key, one) for one in value)
+    if key.endswith("_at") and isinstance(value, str):
+        return f"{session.clock.when(value)} ({session.clock.ago(value)})"
+    return "-" if value is None else str(value)
+
+
+def _lines(rows: Iterable[Row]) -> str:
+    listed = list(rows)
+    column = max((wide(label) for label, _ in listed), default=0)
+    return "\n".join(f"{label}{' ' * (column - wide(label) + 2)}{text}" for label, text in listed)

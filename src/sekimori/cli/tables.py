@@ -1,0 +1,243 @@
+"""Tables for people. The only module that imports rich, so it is imported last and only when needed.
+
+Every state has a shape and a word; colour is only extra. Widths count cells, so that
+Japanese text lines up.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from typing import Any, Final
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sekimori.cli.session import Session
+from sekimori.cli.text import clean, lead, short_sources, span, tiny_size
+
+__all__ = [
+    "draw",
+    "draw_flows",
+    "draw_history",
+    "draw_mappings",
+    "draw_presets",
+    "draw_sources",
+    "make_console",
+    "state_word",
+    "tabulate",
+]
+
+View = Mapping[str, Any]
+Rows = Sequence[Sequence[str | Text]]
+
+_SHAPES: Final = {
+    "open": ("●", "green"),
+    "starting": ("◌", "cyan"),
+    "paused": ("=", "yellow"),
+    "outside-hours": ("○", "blue"),
+    "failed": ("×", "bold red"),
+}
+_UNBOUNDED: Final = 10_000
+"""Columns of an output that is no terminal: nothing is cut or wrapped for `grep` and `awk`."""
+
+
+def make_console(stream: Any = None) -> Console:
+    """A console on stdout; as wide as the terminal, or as COLUMNS says, or unbounded in a pipe."""
+    columns = os.environ.get("COLUMNS", "")
+    is_terminal = sys.stdout.isatty()
+    width = int(columns) if columns.isdecimal() and int(columns) else None if is_terminal else _UNBOUNDED
+    return Console(
+        file=stream or sys.stdout,
+        width=width,
+        force_terminal=is_terminal,
+        no_color=not is_terminal or bool(os.environ.get("NO_COLOR")) or None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+    )
+
+
+def draw(*parts: RenderableType) -> str:
+    """What the parts look like one below the other, without blanks at the ends of lines."""
+    stream = StringIO()
+    console = make_console(stream)
+    for part in parts:
+        console.print(part)
+    return "\n".join(line.rstrip() for line in stream.getvalue().rstrip("\n").split("\n"))
+
+
+def draw_mappings(session: Session, views: Sequence[View]) -> str:
+    """The table of `ls`, and below it why a mapping failed."""
+    causes = [
+        f"{view['name']}: {clean(str(view['status']['problem'].get('title', '')))}"
+        for view in views
+        if view["status"].get("problem")
+    ]
+    return draw(tabulate(session, views, make_console(StringIO())), *causes)
+
+
+def tabulate(session: Session, views: Sequence[View], console: Console) -> RenderableType:
+    """Mappings as a table where one line each fits the console, else on two lines each."""
+    table = _on_one_line(session, views)
+    unbounded = console.options.update(max_width=_UNBOUNDED)
+    return (
+        table
+        if console.measure(table, options=unbounded).maximum <= console.width
+        else _on_two_lines(session, views)
+    )
+
+
+def _on_one_line(session: Session, views: Sequence[View]) -> Table:
+    managed = any(view.get("managed_by") for view in views)
+    table = _table(session, "name", "leads", "sources", "until", "state", "now>", "bytes>")
+    if managed:
+        table.add_column(session.word("head.managed"), overflow="fold")
+    for view in views:
+        cells = _cells(session, view)
+        row = [cells[key] for key in ("name", "leads", "sources", "until", "state", "now", "bytes")]
+        table.add_row(*row, *([_manager(session, view)] if managed else []))
+    return table
+
+
+def _on_two_lines(session: Session, views: Sequence[View]) -> Text:
+    """The short facts in columns; below each, indented, what leads where and who manages it."""
+    keys = ("name", "sources", "until", "state", "now", "bytes")
+    rows = [{key: Text(session.word(f"head.{key}"), style="bold") for key in keys}]
+    rows += [{key: Text.assemble(cell) for key, cell in _cells(session, view).items()} for view in views]
+    widths = {key: max(row[key].cell_len for row in rows) for key in keys}
+    lines = []
+    for row, view in zip(rows, (None, *views), strict=True):
+        for key in keys:
+            pad = " " * (widths[key] - row[key].cell_len)
+            row[key] = Text(pad) + row[key] if key in ("now", "bytes") else row[key] + pad
+        lines.append(Text("  ").join(row[key] for key in keys))
+        if view is not None:
+            manager = f"   ({_manager(session, view)})" if view.get("managed_by") else ""
+            lines.append(Text(f"  {row['leads']}{manager}"))
+    return Text("\n").join(lines)
+
+
+def _cells(session: Session, view: View) -> dict[str, str | Text]:
+    counters = view["counters"]
+    return {
+        "name": view["name"],
+        "leads": " → ".join(lead(view)),
+        "sources": clean(short_sources(view["from"], session.options.language)),
+        "until": session.clock.until(view),
+        "state": state_word(session, view["status"]["state"]),
+        "now": str(counters["flows_active"]),
+        "bytes": f"{tiny_size(counters['bytes_in'])}/{tiny_size(counters['bytes_out'])}",
+    }
+
+
+def state_word(session: Session, state: str) -> Text:
+    """A state's shape and word; the colour says nothing that they do not."""
+    shape, colour = _SHAPES.get(state, ("?", ""))
+    return Text(f"{shape} {session.word(f'state.{state}') if state in _SHAPES else state}", style=colour)
+
+
+def draw_sources(session: Session, sources: Sequence[View]) -> str:
+    """Who came, the busiest first."""
+    table = _table(session, "source", "now>", "flows>", "bytes>", "refused>", "first", "last")
+    for one in sources:
+        table.add_row(
+            one["source"],
+            str(one["flows_active"]),
+            str(one["flows_total"]),
+            f"{tiny_size(one['bytes_in'])}/{tiny_size(one['bytes_out'])}",
+            str(one["refused"]),
+            session.clock.when(one["first_seen"]),
+            session.clock.ago(one["last_seen"]),
+        )
+    return draw(table)
+
+
+def draw_flows(session: Session, flows: Sequence[View]) -> str:
+    """The live connections."""
+    table = _table(session, "protocol", "source", "target", "bytes>", "age>", "idle>", "state")
+    for one in flows:
+        table.add_row(
+            one["protocol"],
+            one["source"],
+            one["target"],
+            f"{tiny_size(one['bytes_in'])}/{tiny_size(one['bytes_out'])}",
+            span(one["age"]),
+            span(one["idle"]),
+            one["state"],
+        )
+    return draw(table)
+
+
+def draw_history(session: Session, revisions: Sequence[View]) -> str:
+    """Revisions, newest first; one row for each, whatever it changed."""
+    table = _table(session, "revision>", "when", "who", "door", "what", "why")
+    for one in revisions:
+        table.add_row(
+            str(one["number"]),
+            session.clock.when(one["at"]),
+            _person(one["actor"]),
+            one["door"],
+            _what(session, one["rows"]),
+            clean(one["why"]),
+        )
+    return draw(table)
+
+
+def draw_presets(session: Session, presets: Sequence[View]) -> str:
+    """Known services with what they take unless told otherwise."""
+    language = session.options.language
+    table = _table(session, "name", "title", "ports", "risk", "sources", "lifetime")
+    for one in presets:
+        table.add_row(
+            one["name"],
+            one["title"].get(language) or one["title"]["en"],
+            ", ".join(one["ports"]),
+            session.word(f"risk.{one['risk']}"),
+            short_sources(one["from"], language),
+            one["for"],
+        )
+    return draw(table)
+
+
+def _what(session: Session, rows: Sequence[View]) -> str:
+    """`open web`, `change web (from, limit)`; several with commas, many cut to a count."""
+    shown = [_row(session, row) for row in rows[:3]]
+    return ", ".join(shown) + (f" +{len(rows) - 3}" if len(rows) > 3 else "")
+
+
+def _row(session: Session, row: View) -> str:
+    verb = session.word(f"verb.{row['verb']}")
+    fields = ", ".join(row.get("changed") or ()) if row["verb"] == "change" else ""
+    return f"{verb} {clean(str(row['name']))}" + (f" ({fields})" if fields else "")
+
+
+def _manager(session: Session, view: View) -> str:
+    """The file that manages it, or the person whose it is."""
+    if view.get("managed_by"):
+        return session.word("managed.file", name=clean(os.path.basename(str(view["managed_by"]))))
+    return _person(str(view["owner"]))
+
+
+def _person(owner: str) -> str:
+    """An owner without its kind; a file without its directories."""
+    kind, _, name = owner.partition(":")
+    return clean(os.path.basename(name) if kind == "file" else name)
+
+
+def _table(session: Session, *heads: str) -> Table:
+    """An empty table; a head that ends in `>` is of numbers, aligned to the right."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for head in heads:
+        numeric = head.endswith(">")
+        table.add_column(
+            session.word(f"head.{head.rstrip('>')}"),
+            justify="right" if numeric else "left",
+            no_wrap=numeric,
+            overflow="fold",
+        )
+    return table

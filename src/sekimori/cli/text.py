@@ -1,0 +1,160 @@
+"""Times, sizes and mappings as people read them; plain text, no terminal.
+
+Instants come from the API as ISO 8601 in UTC and are shown in the local zone.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sekimori.cli.words import word
+
+__all__ = [
+    "Clock",
+    "all_sources",
+    "clean",
+    "lead",
+    "outside",
+    "short_sources",
+    "size",
+    "span",
+    "tiny_size",
+    "wide",
+]
+
+_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def clean(text: str) -> str:
+    """`text` without control characters, so that stored words cannot drive the terminal."""
+    return "".join(
+        one if one in "\n\t" or unicodedata.category(one)[0] != "C" else "\N{REPLACEMENT CHARACTER}"
+        for one in text
+    )
+
+
+def wide(text: str) -> int:
+    """Cells `text` takes on a terminal: two for a full-width character (Unicode TR 11)."""
+    return sum(
+        0 if unicodedata.combining(one) else 2 if unicodedata.east_asian_width(one) in "WF" else 1
+        for one in text
+    )
+
+
+def size(count: float) -> str:
+    """Bytes with a binary unit: `0 B`, `1.2 MiB`."""
+    amount = float(count)
+    unit = 0
+    while amount >= 1023.95 and unit < len(_UNITS) - 1:
+        amount /= 1024
+        unit += 1
+    return f"{amount:.0f} {_UNITS[unit]}" if unit == 0 or amount >= 99.95 else f"{amount:.1f} {_UNITS[unit]}"
+
+
+def tiny_size(count: float) -> str:
+    """`size` in as few cells as it goes: `0`, `1.2M`."""
+    number, _, unit = size(count).partition(" ")
+    return number + unit[0].replace("B", "")
+
+
+def outside(view: Mapping[str, Any]) -> str:
+    """The outside ports, and the inside ones only where the target does not say them."""
+    specs = str(view["ports"]).split(",")
+    heads = [spec.partition(":")[0] for spec in specs]
+    insides = {spec.rpartition(":" if ":" in spec else "/")[2] for spec in specs}
+    said = len(insides) == 1 and str(view["to"]).endswith(":" + insides.pop())
+    return ", ".join(heads if said else specs)
+
+
+def lead(view: Mapping[str, Any]) -> tuple[str, str]:
+    """What is open, with its address where it is not on all of them; and where it leads."""
+    on = view.get("on")
+    return outside(view) + (f" @{on}" if on else ""), str(view["to"])
+
+
+def all_sources(sources: str, language: str) -> str:
+    """Who may come in, in words."""
+    return ", ".join(_source_words(sources, language))
+
+
+def short_sources(sources: str, language: str) -> str:
+    """Who may come in, long lists cut to the first and a count."""
+    shown = _source_words(sources, language)
+    if len(shown) <= 2:
+        return ", ".join(shown)
+    return word("sources.more", language, first=shown[0], count=len(shown) - 1)
+
+
+def _source_words(sources: str, language: str) -> list[str]:
+    return [
+        word(f"sources.{name}", language) if name in ("anyone", "lan") else clean(name)
+        for name in sources.split(",")
+    ]
+
+
+class Clock:
+    """Instants and durations in words, as seen from now in the local zone."""
+
+    def __init__(self, language: str, now: datetime | None = None) -> None:
+        self._language = language
+        self._fixed = now
+
+    @property
+    def now(self) -> datetime:
+        """The time it is, in the local zone."""
+        return self._fixed if self._fixed is not None else datetime.now().astimezone()
+
+    def when(self, instant: str) -> str:
+        """`today 18:00`, `tomorrow 09:00` or `2026-12-01 18:00`."""
+        at = self._local(instant)
+        days = (at.date() - self.now.date()).days
+        near = {0: "when.today", 1: "when.tomorrow"}.get(days)
+        if near is not None:
+            return word(near, self._language, time=f"{at:%H:%M}")
+        return f"{at:%Y-%m-%d %H:%M}"
+
+    def stamp(self, instant: str) -> str:
+        """ISO 8601 with the local offset, to the second."""
+        return self._local(instant).isoformat(timespec="seconds")
+
+    def time(self) -> str:
+        """The time of day, to the second."""
+        return f"{self.now:%H:%M:%S}"
+
+    def ago(self, instant: str) -> str:
+        """How long ago it was."""
+        passed = max(0.0, (self.now - self._local(instant)).total_seconds())
+        return word("when.ago", self._language, duration=span(passed))
+
+    def until(self, view: Mapping[str, Any]) -> str:
+        """`tomorrow 18:00` or `permanent`, for a table."""
+        ends = view.get("expires_at")
+        return self.when(ends) if ends else word("until.permanent", self._language)
+
+    def until_phrase(self, view: Mapping[str, Any]) -> str:
+        """`until tomorrow 18:00`, or permanent with its reason, for a sentence."""
+        ends = view.get("expires_at")
+        if ends:
+            return word("until.at", self._language, when=self.when(ends))
+        return word("until.permanent-why", self._language, reason=view.get("permanent") or "-")
+
+    def left(self, instant: str) -> str:
+        """How long it still is."""
+        ahead = (self._local(instant) - self.now).total_seconds()
+        return word("when.in", self._language, duration=span(max(0.0, ahead)))
+
+    def _local(self, instant: str) -> datetime:
+        at = datetime.fromisoformat(instant)
+        return at.astimezone(self._fixed.tzinfo) if self._fixed is not None else at.astimezone()
+
+
+def span(seconds: float) -> str:
+    """A duration in its two greatest units: `1d 4h`, `12s`."""
+    left = timedelta(seconds=round(seconds))
+    hours, rest = divmod(left.seconds, 3600)
+    parts = [(left.days, "d"), (hours, "h"), (rest // 60, "m"), (rest % 60, "s")]
+    first = next((index for index, (count, _) in enumerate(parts) if count), 3)
+    return " ".join(f"{count}{unit}" for count, unit in parts[first : first + 2] if count) or "0s"

@@ -1,0 +1,39 @@
+"""Every word the CLI says to a person, in English and Japanese: one table.
+
+Refusals are not here: their sentences stand in `sekimori.model.messages`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from sekimori.cli.words_help import HELP
+from sekimori.cli.words_talk import TALK
+
+__all__ = ["LANGUAGES", "WORDS", "choose_language", "has_word", "word"]
+
+LANGUAGES: Final = ("en", "ja")
+
+WORDS: Final[Mapping[str, tuple[str, str]]] = {**TALK, **HELP}
+"""Key to its sentence in each of `LANGUAGES`, in that order."""
+
+
+def word(key: str, language: str, **facts: object) -> str:
+    """The sentence for `key` in a language, with its facts filled in."""
+    return WORDS[key][LANGUAGES.index(language)].format_map(facts)
+
+
+def has_word(key: str) -> bool:
+    """Whether the table has `key`."""
+    return key in WORDS
+
+
+def choose_language(environ: Mapping[str, str]) -> str:
+    """`ja` or `en`, by the first of SEKIMORI_LANG, LC_ALL, LC_MESSAGES and LANG that is set.
+
+    The order of the last three is POSIX's (XBD 8.2).
+    """
+    names = ("SEKIMORI_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
+    chosen = next((environ[name] for name in names if environ.get(name)), "en")
+    return "ja" if chosen.lower().replace("-", "_").split("_")[0].split(".")[0] == "ja" else "en"

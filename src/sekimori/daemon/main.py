@@ -1,0 +1,280 @@
+"""One run of the daemon: take the state, join the parts, serve, and end cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import secrets
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from sekimori.daemon.settings import Settings, read_settings
+from sekimori.daemon.usage import from_counters, to_counters
+from sekimori.daemon.views import DaemonViews
+from sekimori.doors.api.feed import Feed
+from sekimori.gate.local import LocalGate
+from sekimori.host.clock import SystemClock
+from sekimori.host.notify import notify, watchdog_interval
+from sekimori.host.resolver import SystemResolver
+from sekimori.host.state import hold_state
+from sekimori.ledger.store import Ledger
+from sekimori.model.errors import Problem
+from sekimori.model.mapping import Owner, OwnerKind
+from sekimori.model.request import Context
+from sekimori.model.target import TargetKind
+from sekimori.planes.relay.control import WorkerLostError
+from sekimori.planes.relay.plane import RelayPlane
+from sekimori.policy.rules import Rules
+from sekimori.presets.load import Presets, load_presets
+from sekimori.reconcile.desired import Desired
+from sekimori.reconcile.engine import Engine
+from sekimori.reconcile.names import Names
+from sekimori.reconcile.writer import Writer
+
+__all__ = ["main"]
+
+_SAVE_EVERY: Final = 60.0
+"""Seconds between savings of the figures of workers that are gone."""
+
+_log = structlog.get_logger("daemon")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the daemon until it is told to stop; its exit code."""
+    _configure_log()
+    presets = load_presets()
+    language = "ja" if os.environ.get("SEKIMORI_LANG", os.environ.get("LANG", "")).startswith("ja") else "en"
+    try:
+        settings = read_settings(sys.argv[1:] if arguments is None else arguments, os.environ, presets)
+        lock = hold_state(settings.state_dir)
+        try:
+            import uvloop
+
+            uvloop.run(_run(settings, presets))
+        finally:
+            os.close(lock)
+    except Problem as problem:
+        _print_problem(problem, language)
+        return problem.exit_code
+    except WorkerLostError as lost:
+        fault = Problem("unexpected", what=str(lost))
+        _print_problem(fault, language)
+        return fault.exit_code
+    return 0
+
+
+async def _run(settings: Settings, presets: Presets) -> None:
+    ledger = Ledger.open(settings.state_dir)
+    try:
+        await _Daemon(settings, presets, ledger).run()
+    finally:
+        ledger.close()
+
+
+class _Daemon:
+    """The parts of one process, joined."""
+
+    def __init__(self, settings: Settings, presets: Presets, ledger: Ledger) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._clock = clock = SystemClock()
+        self._feed = feed = Feed()
+        self._stop = asyncio.Event()
+        self._reload = asyncio.Event()
+        self._fault: Problem | None = None
+        self._relay = RelayPlane(settings.relay_dir, settings.workers, settings.worker_user, self._wake)
+        planes = {self._relay.name: self._relay}
+        self._names = Names(SystemResolver(), clock, self._name_changed)
+        self._writer = Writer(ledger, feed.publish)
+        grace = float(settings.config.relay.grace)
+        desired = Desired(lambda: ledger.snapshot, self._names, planes, grace)
+        self._engine = Engine(self._writer, planes, clock, desired, feed.publish)
+        rules = Rules(
+            new_id=lambda: f"m{secrets.token_hex(5)}",
+            danger_for=presets.danger_for,
+            planes=(self._relay,),
+            lifetime=settings.config.policy.lifetime,
+            longest=settings.config.policy.longest,
+        )
+        self._gate = LocalGate(self._writer, self._engine, planes, self._names, clock, rules)
+        self._views = DaemonViews(
+            settings, ledger, self._engine, self._gate, self._relay, feed, clock, presets, rules
+        )
+
+    async def run(self) -> None:
+        """Serve until told to stop."""
+        _raise_descriptors()
+        _make_private(self._settings.relay_dir)
+        self._relay.carried = to_counters(self._ledger.load_usage())
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+        await self._relay.start(float(self._settings.config.relay.grace))
+        leave = True  # what ends by a fault leaves its flows to the next daemon, as a crash does
+        try:
+            await self._serve()
+            leave = self._settings.leave_flows
+        finally:
+            notify("STOPPING=1")
+            await self._relay.stop(leave=leave)
+            self._save_usage()
+            self._writer.close()
+            self._feed.close()
+
+    async def _serve(self) -> None:
+        self._names.keep(m.target.host for m in self._ledger.snapshot if m.target.kind is TargetKind.NAME)
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(self._names.run(), name="names")]
+            await self._engine.ensure()
+            if self._settings.config_file_exists:
+                await self._sync()
+            running += [
+                tasks.create_task(self._engine.run(), name="engine"),
+                tasks.create_task(self._serve_api(), name="api"),
+                tasks.create_task(self._reload_when_asked(), name="reload"),
+                tasks.create_task(self._keep_figures(), name="figures"),
+                tasks.create_task(self._keep_alive(), name="watchdog"),
+            ]
+            if self._settings.attached:
+                running.append(tasks.create_task(self._end_with_stdin(), name="stdin"))
+            await self._stop.wait()
+            for task in running:
+                task.cancel()
+        if self._fault is not None:
+            raise self._fault
+
+    async def _serve_api(self) -> None:
+        # Imported late: mappings are served already while the web framework loads.
+        from sekimori.doors.api.access import Access
+        from sekimori.doors.api.app import create_app
+        from sekimori.doors.api.server import serve
+
+        api = self._settings.config.api
+        access = Access(os.geteuid(), api.admins, api.viewers)
+        app = create_app(self._gate, self._views, access)
+        try:
+            await serve(app, self._settings.socket, mode=access.socket_mode, started=self._ready)
+        except Problem as problem:  # raised by `_serve`: from here it would come out in a group
+            self._fault = problem
+        finally:
+            self._stop.set()
+
+    def _ready(self) -> None:
+        notify(f"READY=1\nMAINPID={os.getpid()}")
+        _log.info(
+            "ready", socket=str(self._settings.socket), mappings=len(self._ledger.snapshot), pid=os.getpid()
+        )
+
+    async def _sync(self) -> None:
+        """Bring the ledger to what our own config file says.
+
+        A file that policy refuses leaves everything as it is, said loudly: a port that is
+        taken must not keep all the others closed.
+        """
+        path = self._settings.config.path
+        context = Context(Owner(OwnerKind.FILE, str(path)), "file", "the daemon read it")
+        try:
+            outcome, skipped = await self._views.sync(None, None, context, plan=False)
+        except Problem as problem:
+            _log.error("config_not_applied", file=str(path), problem=problem.title(), fix=problem.fix())
+            return
+        for notice in skipped:
+            _log.warning("config_skipped", file=str(path), notice=notice.en)
+        if outcome.changes:
+            _log.info("config_applied", file=str(path), changes=len(outcome.changes))
+
+    async def _reload_when_asked(self) -> None:
+        while True:
+            await self._reload.wait()
+            self._reload.clear()
+            notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            await self._sync()
+            notify("READY=1")
+
+    async def _keep_figures(self) -> None:
+        while True:
+            await asyncio.sleep(_SAVE_EVERY)
+            self._save_usage()
+
+    def _save_usage(self) -> None:
+        standing = {m.id for m in self._ledger.snapshot}
+        for key in self._relay.carried.keys() - standing:
+            self._relay.forget(key)
+        try:
+            self._ledger.save_usage({key: from_counters(value) for key, value in self._relay.carried.items()})
+        except Problem as problem:  # figures are worth a word, not an outage
+            _log.warning("figures_not_saved", problem=problem.title())
+
+    async def _keep_alive(self) -> None:
+        interval = watchdog_interval()
+        while interval is not None:
+            notify("WATCHDOG=1")
+            await asyncio.sleep(interval)
+
+    async def _end_with_stdin(self) -> None:
+        # A thread, for standard input may be what epoll refuses: a file, or /dev/null.
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+
+        def read() -> None:
+            while os.read(0, 4096):
+                pass
+            with suppress(RuntimeError):  # the loop has ended first
+                loop.call_soon_threadsafe(ended.set)
+
+        threading.Thread(target=read, name="stdin", daemon=True).start()
+        await ended.wait()
+        self._stop.set()
+
+    def _wake(self, ids: object) -> None:
+        self._engine.wake(None)
+
+    def _name_changed(self, host: str) -> None:
+        self._engine.wake(m.id for m in self._ledger.snapshot if m.target.host == host)
+
+
+def _make_private(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        why = f"{directory.name}: {error.strerror}"
+        raise Problem("state-unusable", directory=str(directory.parent), why=why) from None
+
+
+def _raise_descriptors() -> None:
+    """Sockets pass through this process by the hundred on their way to the workers."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # then the soft limit serves, with smaller mappings
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _print_problem(problem: Problem, language: str) -> None:
+    sys.stderr.write(f"sekimori: {problem.title(language)}\n")
+    fix = problem.fix(language)
+    if fix:
+        sys.stderr.write(f"  {fix}\n")
+
+
+def _configure_log() -> None:
+    level = os.environ.get("SEKIMORI_LOG", "info").lower()
+    names = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(names.get(level, 20)),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

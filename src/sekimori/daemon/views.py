@@ -1,0 +1,164 @@
+"""The daemon as its readers see it, and the config file as an owner."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sekimori.config.export import export_toml
+from sekimori.config.load import load_config, parse_config
+from sekimori.config.schema import Config
+from sekimori.config.sync import plan_sync
+from sekimori.daemon.settings import Settings
+from sekimori.doors.api.feed import Feed
+from sekimori.gate.local import LocalGate
+from sekimori.gate.ports import Outcome
+from sekimori.ledger.journal import Revision
+from sekimori.ledger.store import Ledger
+from sekimori.model.actual import Counters, Flow, SourceUse, Status
+from sekimori.model.decision import Notice, Verb
+from sekimori.model.events import Event
+from sekimori.model.mapping import Owner
+from sekimori.model.request import Context, Reading
+from sekimori.model.snapshot import Snapshot
+from sekimori.planes.relay.plane import RelayPlane
+from sekimori.policy.rules import Rules
+from sekimori.presets.load import Presets
+from sekimori.reconcile.engine import Engine
+from sekimori.reconcile.ports import Clock
+
+__all__ = ["DaemonViews"]
+
+
+class DaemonViews:
+    """What `doors.api.ports.Views` promises, from the parts of this process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        engine: Engine,
+        gate: LocalGate,
+        relay: RelayPlane,
+        feed: Feed,
+        clock: Clock,
+        presets: Presets,
+        rules: Rules,
+    ) -> None:
+        self.presets = presets
+        self._settings = settings
+        self._ledger = ledger
+        self._engine = engine
+        self._gate = gate
+        self._relay = relay
+        self._feed = feed
+        self._clock = clock
+        self._rules = rules
+        self._started = clock.now()
+
+    def snapshot(self) -> Snapshot:
+        """The ledger's live mappings and lists."""
+        return self._ledger.snapshot
+
+    def status_of(self, mapping_id: str) -> Status:
+        """The state of a mapping of the snapshot."""
+        return self._engine.status(mapping_id)
+
+    async def counters(self, ids: Sequence[str] | None = None) -> Mapping[str, Counters]:
+        """Counters by mapping id, of all or of these."""
+        return await self._relay.counters(ids)
+
+    async def flows(self, mapping_id: str) -> Sequence[Flow]:
+        """The live flows of a mapping."""
+        return await self._relay.flows(mapping_id)
+
+    async def sources(self, mapping_id: str) -> Sequence[SourceUse]:
+        """What each source did with a mapping."""
+        return await self._relay.sources(mapping_id)
+
+    def history(
+        self, *, limit: int = 50, before: int | None = None, subject: str | None = None
+    ) -> Sequence[Revision]:
+        """Revisions, newest first."""
+        return self._ledger.history(limit=limit, before=before, subject=subject)
+
+    def reading(self) -> Reading:
+        """What reading words takes, as of now."""
+        presets = self.presets
+        return Reading(self._clock.now(), self._settings.zone, presets.get, presets.suggest)
+
+    def about(self) -> dict[str, Any]:
+        """What the daemon is, as plain JSON values."""
+        states: dict[str, int] = {}
+        for mapping in self._ledger.snapshot:
+            state = str(self._engine.status(mapping.id).state)
+            states[state] = states.get(state, 0) + 1
+        config = self._settings.config.path if self._settings.config_file_exists else None
+        return {
+            "version": version("sekimori"),
+            "pid": os.getpid(),
+            "started_at": self._started,
+            "state_dir": str(self._settings.state_dir),
+            "socket": str(self._settings.socket),
+            "config": None if config is None else str(config),
+            "zone": self._settings.zone,
+            "revision": self._ledger.revision,
+            "planes": [{"name": self._relay.name, "workers": self._relay.worker_pids}],
+            "counts": {"mappings": len(self._ledger.snapshot), **states},
+        }
+
+    def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
+        """Events from now on."""
+        return self._feed.subscribe()
+
+    async def sync(
+        self, path: str | None, text: str | None, context: Context, plan: bool
+    ) -> tuple[Outcome, tuple[Notice, ...]]:
+        """Bring the ledger to what a config file says; also what was left out and why.
+
+        Raises:
+            Problem: the file cannot be read, or policy refuses it; nothing was changed.
+        """
+        reading = self.reading()
+        file = Path(path) if path else self._settings.config.path
+        config = load_config(file, reading) if text is None else parse_config(text, file, reading)
+        plans = plan_sync(
+            config, self._ledger.snapshot, reading, self._expired, lifetime=self._rules.lifetime
+        )
+        why = context.why or f"by {context.actor}"
+        as_file = Context(config.owner, "file", why)
+        outcome = await (self._gate.explain if plan else self._gate.enact)(plans.asks, as_file)
+        return outcome, (*plans.skipped, *self._need_restart(config))
+
+    def export(self) -> str:
+        """The whole state as a config file."""
+        return export_toml(
+            self._ledger.snapshot, self._settings.zone, now=self._clock.now(), preset=self.presets.get
+        )
+
+    def _expired(self, owner: Owner, name: str) -> Mapping[str, Any] | None:
+        row = self._ledger.last_row_named(owner, name)
+        return row.before if row is not None and row.verb is Verb.EXPIRE else None
+
+    def _need_restart(self, config: Config) -> tuple[Notice, ...]:
+        """Settings of our own file that only the next start takes up."""
+        running = self._settings.config
+        if config.path != running.path:
+            return ()
+        sections = [f.name for f in fields(config) if f.name in ("daemon", "api", "relay", "policy")]
+        changed = [name for name in sections if getattr(config, name) != getattr(running, name)]
+        if not changed:
+            return ()
+        names = ", ".join(f"[{name}]" for name in changed)
+        return (
+            Notice(
+                "restart-needed",
+                f"{names} changed too: they take effect when the daemon is started again.",
+                f"{names} も変わっています。デーモンを起動し直すと反映されます。",
+            ),
+        )

@@ -1,0 +1,260 @@
+"""Whatever is asked, fails, ends or crashes: the plane ends up as the ledger wants it.
+
+One hypothesis state machine over the gate, the engine, a real ledger and the memory plane.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any, Final, TypeVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from sekimori.model.actual import State
+from sekimori.model.decision import Verb
+from sekimori.model.errors import Problem
+from sekimori.model.mapping import Mapping
+from sekimori.model.request import Ask, Change, Close, Renew, Submit, Wish
+from sekimori.testing.world import World
+
+__all__ = ["PipelineMachine"]
+
+_T = TypeVar("_T")
+_BROKEN: Final = Problem("unexpected", what="a test broke it")
+_OUTSIDE: Final = st.sampled_from(["80", "81", "80-82", "tcp+udp/81", "udp/82", "1-100:101-200"])
+_NAMES: Final = st.sampled_from(["a", "b", "c", "d"])
+_TERMS: Final[dict[str, st.SearchStrategy[Any]]] = {
+    "name": _NAMES,
+    "for_": st.sampled_from(["30s", "1m", "2h"]),
+    "hours": st.sampled_from(["none", "daily/15:00-15:08", "daily/15:10-16:00"]),
+    "on": st.sampled_from(["none", "192.0.2.1", "0.0.0.0", "::"]),
+    "from_": st.sampled_from(["lan", "anyone", "198.51.100.0/24"]),
+    "idle": st.sampled_from(["none", "5m"]),
+}
+"""The clock begins at 15:06:40 UTC, so that time soon opens and closes these hours."""
+
+_Shape = dict[str, Mapping]
+
+
+class PipelineMachine(RuleBasedStateMachine):
+    """Every rule ends settled, and then the invariants hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.world = World()
+        self.shadow: dict[str, dict[str, Any]] = {}
+        """The state that replaying the journal gives."""
+        self.replayed = 0
+        self.before_newest: _Shape | None = None
+        """How things stood before the newest revision, while that is one to undo."""
+
+    def teardown(self) -> None:
+        """Let go of the world, after one more look at it on a plane that works."""
+        self.world.plane.broken = None
+        self.world.plane.refuses.clear()
+        self.run(self.world.pass_time(31))  # longer than any wait for another try
+        self.plane_holds_what_is_wanted()
+        self.world.close()
+        self.runner.close()
+
+    def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        """Run to its end."""
+        return self.runner.run(coroutine)
+
+    def shape(self) -> _Shape:
+        """What stands, the bookkeeping of revisions left out."""
+        return {mapping.id: replace(mapping, revision=0) for mapping in self.world.ledger.snapshot}
+
+    def attempt(self, *asks: Ask) -> None:
+        """Ask; it is done, or nothing was changed."""
+        self._hold(self.world.ask(*asks))
+
+    def _hold(self, asking: Coroutine[Any, Any, Any], *, restores: _Shape | None = None) -> None:
+        before, revision = self.shape(), self.world.ledger.revision
+        refused: Problem | None = None
+        changed = False
+        try:
+            changed = bool(self.run(asking).changes)
+        except Problem as problem:
+            refused = problem
+        written = self.world.ledger.revision - revision
+        if refused is None:
+            assert written == (1 if changed else 0)
+            assert restores is None or self.shape() == restores
+            self.before_newest = before if changed else self.before_newest
+        else:
+            assert self.shape() == before, refused.title()
+            # What was granted and could not be applied was written, and taken back.
+            assert written == (2 if refused.code == "not-applied" else 0)
+        self.run(self.world.engine.settle())
+
+    # -- asks ----------------------------------------------------------------------
+
+    @initialize(ports=_OUTSIDE)
+    def first(self, ports: str) -> None:
+        """Something to begin with."""
+        self.submit(ports, {"name": "a"})
+
+    @rule(ports=_OUTSIDE, terms=st.fixed_dictionaries({}, optional=_TERMS))
+    def submit(self, ports: str, terms: dict[str, Any]) -> None:
+        """Open."""
+        self.attempt(Submit(self.world.wish(ports=ports, to="192.168.1.5", **terms)))
+
+    @rule(
+        ref=_NAMES,
+        terms=st.fixed_dictionaries({}, optional={"ports": _OUTSIDE, **_TERMS}),
+        paused=st.none() | st.booleans(),
+    )
+    def change(self, ref: str, terms: dict[str, Any], paused: bool | None) -> None:
+        """Edit, perhaps pausing or resuming too."""
+        self.attempt(Change(ref, self.world.wish(**terms), paused))
+
+    @rule(ref=_NAMES, paused=st.booleans())
+    def pause(self, ref: str, paused: bool) -> None:
+        """Pause or resume."""
+        self.attempt(Change(ref, Wish(), paused))
+
+    @rule(ref=_NAMES, add=st.none() | st.integers(1, 300))
+    def renew(self, ref: str, add: int | None) -> None:
+        """More time."""
+        self.attempt(Renew(ref, add))
+
+    @rule(ref=_NAMES, now=st.booleans())
+    def close(self, ref: str, now: bool) -> None:
+        """Close."""
+        self.attempt(Close(ref, now))
+
+    @rule(old=_NAMES, new=_NAMES, ports=_OUTSIDE)
+    def replace_one(self, old: str, new: str, ports: str) -> None:
+        """Close one and open another as one revision."""
+        self.attempt(Close(old), Submit(self.world.wish(ports=ports, to="self:9", name=new)))
+
+    @rule(one=_NAMES, other=_NAMES)
+    def swap(self, one: str, other: str) -> None:
+        """Let two swap what they listen on."""
+        first, second = self.world.named(one), self.world.named(other)
+        if first is not None and second is not None:
+            theirs = [",".join(map(str, mapping.ports)) for mapping in (first, second)]
+            self.attempt(
+                Change(one, self.world.wish(ports=theirs[1])), Change(other, self.world.wish(ports=theirs[0]))
+            )
+
+    @precondition(lambda self: self.before_newest is not None)
+    @rule()
+    def undo(self) -> None:
+        """Take the newest back, as long as nothing came after it."""
+        restores, self.before_newest = self.before_newest, None
+        self._hold(self.world.undo(), restores=restores)
+
+    # -- what happens ----------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from([1, 29, 60, 200, 7200]))
+    def pass_time(self, seconds: int) -> None:
+        """Expiries, hours and other tries come due."""
+        revision = self.world.ledger.revision
+        self.run(self.world.pass_time(seconds))
+        if self.world.ledger.revision != revision:
+            self.before_newest = None
+
+    @rule(broken=st.booleans())
+    def break_plane(self, broken: bool) -> None:
+        """The plane stops answering, or answers again and is tried again."""
+        self.world.plane.broken = _BROKEN if broken else None
+        self.pass_time(31)
+
+    @rule(number=st.integers(1, 8))
+    def refuse(self, number: int) -> None:
+        """The plane cannot change one mapping, which may be still to come."""
+        self.world.plane.refuses[f"0{number:04x}"] = _BROKEN
+
+    @rule()
+    def refuse_no_more(self) -> None:
+        """It can again."""
+        self.world.plane.refuses.clear()
+        self.pass_time(31)
+
+    @rule()
+    def remove_behind_our_back(self) -> None:
+        """Everything on the plane is gone, and the plane noticed."""
+        self.world.plane.held.clear()
+        self.world.engine.wake()
+        self.run(self.world.engine.settle())
+
+    @precondition(lambda self: self.world.plane.held)
+    @rule()
+    def put_behind_our_back(self) -> None:
+        """Something nobody asked for is there."""
+        held = self.world.plane.held
+        held["0ffff"] = next(iter(held.values()))
+        self.world.engine.wake()
+        self.run(self.world.engine.settle())
+
+    @rule()
+    def crash(self) -> None:
+        """Only the database and the plane survive."""
+        before = self.shape()
+        self.world.reopen()
+        assert self.shape() == before
+        self.run(self.world.engine.settle())
+
+    # -- what holds ------------------------------------------------------------------
+
+    @invariant()
+    def plane_holds_what_is_wanted(self) -> None:
+        """Actual equals desired, but for what the plane refuses; and states say what is."""
+        plane, now = self.world.plane, self.world.clock.now()
+        if plane.broken is not None:
+            return
+        wanted = {m.id: m for m in self.world.ledger.snapshot if m.wants_open(now)}
+        for key in wanted.keys() | plane.held.keys():
+            if key in plane.refuses:
+                continue
+            assert key in wanted, f"{key} is held, and nobody wants it"
+            assert key in plane.held, f"{key} is wanted, and not held"
+            assert plane.held[key].mapping == wanted[key]
+            assert plane.held[key].accept_until == wanted[key].next_change(now)
+            assert self.world.engine.status(key).state is State.OPEN
+        for mapping in self.world.ledger.snapshot:
+            if mapping.id not in wanted and mapping.id not in plane.refuses:
+                expected = State.PAUSED if mapping.paused else State.OUTSIDE_HOURS
+                assert self.world.engine.status(mapping.id).state is expected
+
+    @invariant()
+    def no_port_has_two_owners(self) -> None:
+        """Neither in the ledger nor, once nothing is refused, on the plane."""
+        plane = self.world.plane
+        groups = [list(self.world.ledger.snapshot)]
+        if plane.broken is None and not plane.refuses:
+            groups.append([wanted.mapping for wanted in plane.held.values()])
+        for mappings in groups:
+            for index, one in enumerate(mappings):
+                for other in mappings[index + 1 :]:
+                    assert one.name.lower() != other.name.lower()
+                    assert not any(a.overlaps(b) for a in one.claims for b in other.claims)
+
+    @invariant()
+    def nothing_outlives_its_time(self) -> None:
+        """What has ended is gone."""
+        now = self.world.clock.now()
+        assert not [m.name for m in self.world.ledger.snapshot if m.lifetime.has_ended(now)]
+
+    @invariant()
+    def every_change_has_its_row(self) -> None:
+        """Replaying the journal gives what stands: each row begins where the one before it ended."""
+        for number in range(self.replayed + 1, self.world.ledger.revision + 1):
+            revision = self.world.ledger.revision_of(number)
+            assert revision.number == number
+            for row in revision.rows:
+                assert row.before == self.shadow.get(row.subject_id)
+                assert row.before != row.after
+                assert (row.before is None) == (row.verb is Verb.OPEN) or row.verb is Verb.UNDO
+                if row.after is None:
+                    del self.shadow[row.subject_id]
+                else:
+                    self.shadow[row.subject_id] = row.after
+        self.replayed = self.world.ledger.revision
+        assert self.shadow == {m.id: m.to_document() for m in self.world.ledger.snapshot}

@@ -1,0 +1,109 @@
+"""Times, sizes and mappings as people read them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from sekimori.cli.text import (
+    Clock,
+    all_sources,
+    clean,
+    lead,
+    outside,
+    short_sources,
+    size,
+    span,
+    tiny_size,
+    wide,
+)
+
+TOKYO = ZoneInfo("Asia/Tokyo")
+
+
+@pytest.mark.parametrize(
+    ("count", "text", "tiny"),
+    [
+        (0, "0 B", "0"),
+        (1023, "1023 B", "1023"),
+        (1024, "1.0 KiB", "1.0K"),
+        (99 * 1024, "99.0 KiB", "99.0K"),
+        (121 * 1024, "121 KiB", "121K"),
+        (1024 * 1024 - 1, "1.0 MiB", "1.0M"),
+        (5 * 1024**4, "5.0 TiB", "5.0T"),
+        (2000 * 1024**5, "2000 PiB", "2000P"),
+    ],
+)
+def test_size(count, text, tiny):
+    assert size(count) == text
+    assert tiny_size(count) == tiny
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (0.4, "0s"), (59.6, "1m"), (75, "1m 15s"), (3600, "1h"), (90000, "1d 1h"), (86400, "1d")],
+)
+def test_span(seconds, text):
+    assert span(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("instant", "text"),
+    [
+        ("2026-11-22T09:30:00+00:00", "today 18:30"),
+        ("2026-11-22T15:00:00Z", "tomorrow 00:00"),
+        ("2026-11-23T15:00:00Z", "2026-11-24 00:00"),
+        ("2026-11-21T14:59:59Z", "2026-11-21 23:59"),
+    ],
+)
+def test_instants_are_seen_from_the_local_day(instant, text):
+    clock = Clock("en", datetime(2026, 11, 22, 3, 0, tzinfo=UTC).astimezone(TOKYO))
+    assert clock.when(instant) == text
+
+
+def test_an_end_in_a_sentence():
+    clock = Clock("ja", datetime(2026, 11, 22, 3, 0, tzinfo=UTC).astimezone(TOKYO))
+    assert clock.until_phrase({"expires_at": "2026-11-22T09:30:00+00:00"}) == "今日 18:30まで"
+    assert clock.until_phrase({"expires_at": None, "permanent": "本番"}) == "無期限（本番）"
+    assert clock.stamp("2026-11-22T09:30:00+00:00") == "2026-11-22T18:30:00+09:00"
+    assert clock.left("2026-11-22T09:30:00+00:00") == "あと 6h 30m"
+    assert clock.ago("2026-11-22T02:59:00Z") == "1m 前"
+
+
+@pytest.mark.parametrize(
+    ("ports", "to", "text"),
+    [
+        ("tcp/8080", "192.168.1.5:8080", "tcp/8080"),
+        ("tcp/5136:25565", "kids-pc:25565", "tcp/5136"),
+        ("tcp+udp/53", "[fd00::1]:53", "tcp+udp/53"),
+        ("tcp/8000-8010:9000-9010", "192.168.1.5:9000-9010", "tcp/8000-8010"),
+        ("udp/137-138,tcp/139", "192.168.1.5", "udp/137-138, tcp/139"),
+        ("tcp/1080:80", "192.168.1.5:180", "tcp/1080:80"),
+    ],
+)
+def test_inside_ports_are_said_once(ports, to, text):
+    assert outside({"ports": ports, "to": to}) == text
+
+
+def test_an_address_of_its_own_is_said():
+    assert lead({"ports": "tcp/80", "to": "a:80", "on": "192.0.2.1"}) == ("tcp/80 @192.0.2.1", "a:80")
+
+
+def test_sources():
+    assert short_sources("anyone", "ja") == "だれでも"
+    assert short_sources("10.0.0.0/8,office", "en") == "10.0.0.0/8, office"
+    assert short_sources("10.0.0.0/8,lan,office", "en") == "10.0.0.0/8 +2"
+    assert all_sources("10.0.0.0/8,lan,more", "en") == "10.0.0.0/8, LAN, more"
+
+
+def test_stored_words_cannot_drive_the_terminal():
+    assert clean("a\x1b[2Jb\x07c\u202ed\te\n") == "a\ufffd[2Jb\ufffdc\ufffdd\te\n"
+
+
+def test_cells():
+    assert wide("abc") == 3
+    assert wide("関守") == 4
+    assert wide("ｶﾞ") == 2
+    assert wide("e\u0301") == 1

@@ -1,0 +1,121 @@
+"""What a plane should hold, from the ledger, the time and the names."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import replace
+
+import pytest
+
+from sekimori.model.mapping import Hop, Mapping
+from sekimori.model.request import Define
+from sekimori.model.snapshot import Snapshot
+from sekimori.planes.memory import MemoryPlane
+from sekimori.reconcile.desired import Desired
+from sekimori.reconcile.names import Names
+from sekimori.reconcile.ports import Wanted
+from sekimori.testing.clock import FakeClock
+from sekimori.testing.table import NOW, Table
+from sekimori.testing.world import FakeResolver
+
+
+class Counting(MemoryPlane):
+    """Counts how often a fingerprint is worked out."""
+
+    count = 0
+
+    def fingerprint(self, wanted: Wanted) -> str:
+        self.count += 1
+        return super().fingerprint(wanted)
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.table = Table()
+        self.plane = Counting()
+        self.resolver = FakeResolver()
+        self.names = Names(self.resolver, FakeClock(NOW), lambda _host: None)
+        self.desired = Desired(lambda: self.table.snapshot, self.names, {"relay": self.plane}, 10.0)
+
+    def wanted(self, mapping: Mapping, now: float = NOW) -> Wanted | None:
+        found = self.desired.compute([mapping.id], now).get(mapping.id)
+        return found[1] if found else None
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def test_what_is_open_is_wanted_until_time_closes_it(scene: Scene) -> None:
+    mapping = scene.table.open("80", for_="1h", hours="daily/15:00-15:30")
+    wanted = scene.wanted(mapping)
+    assert wanted is not None
+    assert wanted.accept_until == mapping.next_change(NOW)
+    assert wanted.accept_until is not None
+    assert wanted.accept_until < NOW + 3600
+    assert (wanted.mapping, wanted.grace) == (mapping, 10.0)
+    assert scene.wanted(mapping, wanted.accept_until) is None
+    assert scene.wanted(mapping, NOW + 3600) is None
+
+
+def test_what_is_permanent_has_no_end(scene: Scene) -> None:
+    wanted = scene.wanted(scene.table.open("80", permanent="x"))
+    assert wanted is not None
+    assert wanted.accept_until is None
+
+
+def test_what_is_paused_or_unknown_is_not_wanted(scene: Scene) -> None:
+    mapping = scene.table.open("80", name="web")
+    scene.table.grant(scene.table.change("web", True))
+    assert scene.wanted(mapping) is None
+    assert scene.desired.compute(["nobody"], NOW) == {}
+
+
+def test_this_machine_is_both_its_loopback_addresses(scene: Scene) -> None:
+    wanted = scene.wanted(scene.table.open("80:8080", to="self"))
+    assert wanted is not None
+    assert wanted.targets == ("127.0.0.1", "::1")
+
+
+def test_lists_are_looked_up(scene: Scene) -> None:
+    office = (ipaddress.ip_network("192.0.2.0/24"),)
+    scene.table.grant(Define("office", office))
+    wanted = scene.wanted(scene.table.open("80", from_="office"))
+    assert wanted is not None
+    assert wanted.sources == office
+    anyone = scene.wanted(scene.table.open("81", from_="anyone"))
+    assert anyone is not None
+    assert anyone.sources is None
+
+
+async def test_a_name_is_wanted_once_it_was_found(scene: Scene) -> None:
+    mapping = scene.table.open("80", to="kids-pc")
+    assert scene.wanted(mapping) is None
+    assert scene.desired.obstacle(mapping) is None  # not asked yet
+    scene.resolver.hosts["kids-pc"] = ("192.0.2.7",)
+    await scene.names.learn("kids-pc")
+    wanted = scene.wanted(mapping)
+    assert wanted is not None
+    assert wanted.targets == ("192.0.2.7",)
+
+
+def test_a_plane_that_is_not_here_is_an_obstacle(scene: Scene) -> None:
+    mapping = replace(scene.table.open("80"), path=(Hop("kernel"),))
+    scene.table.snapshot = Snapshot([mapping])
+    assert scene.wanted(mapping) is None
+    problem = scene.desired.obstacle(mapping)
+    assert problem is not None
+    assert (problem.code, problem.facts["via"], problem.facts["able"]) == ("no-plane", "kernel", "relay")
+
+
+def test_a_fingerprint_is_worked_out_again_only_when_something_changed(scene: Scene) -> None:
+    mapping = scene.table.open("80", name="web", hours="daily/15:00-15:30")
+    for _ in range(3):
+        scene.wanted(mapping)
+    assert scene.plane.count == 1
+    scene.table.grant(scene.table.change("web", idle="5m"))
+    scene.wanted(mapping)
+    assert scene.plane.count == 2
+    scene.wanted(mapping, NOW + 86400)  # the end of the next day's window is another
+    assert scene.plane.count <= 3
