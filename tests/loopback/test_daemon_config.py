@@ -201,3 +201,30 @@ def _state(daemon: DaemonProcess) -> dict[str, dict[str, Any]]:
         }
         for view in views
     }
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_two_mappings_change_places_in_one_apply(own: DaemonProcess, peers: Peers, protocol: str) -> None:
+    first, inside = free_ports(2), free_ports(2)
+    if protocol == "tcp":
+        peers.tcp_echoes((inside, inside + 1))
+    else:
+        peers.udp_echoes((inside, inside + 1))
+
+    def led_to(port: int) -> int:
+        if protocol == "udp":
+            return int(peers.datagrams(port).ask(b""))
+        return int(peers.dial(port).exactly(6))
+
+    def file(one: int, two: int) -> str:
+        tables = (("one", one, inside), ("two", two, inside + 1))
+        return CONFIG + "".join(
+            f'[mappings.{name}]\nports = "{protocol}/{port}:{to}"\nto = "127.0.0.1"\n'
+            for name, port, to in tables
+        )
+
+    for one, two in ((first, first + 1), (first + 1, first), (first, first + 1)):
+        own.config.write_text(file(one, two))
+        own.client.apply(str(own.config))
+        for _ in range(4):
+            assert (led_to(one), led_to(two)) == (inside, inside + 1)

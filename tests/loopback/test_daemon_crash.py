@@ -124,6 +124,41 @@ def test_the_next_daemon_closes_what_its_file_no_longer_wants(own: DaemonProcess
     assert peers.accepts(stays)
 
 
+def test_udp_ports_change_places_while_no_daemon_looks(own: DaemonProcess, peers: Peers) -> None:
+    one, two, first = peers.udp_echo(tag=b"one"), peers.udp_echo(tag=b"two"), free_ports(2)
+
+    def file(one_port: int, two_port: int) -> str:
+        tables = (("one", one_port, one.port), ("two", two_port, two.port))
+        return CONFIG + "".join(
+            f'[mappings.{name}]\nports = "udp/{port}"\nto = "127.0.0.1:{inside}"\n'
+            for name, port, inside in tables
+        )
+
+    own.config.write_text(file(first, first + 1))
+    own.client.apply(str(own.config))
+    assert peers.datagrams(first).ask(b"?") == b"one?"
+    own.kill9()
+    own.config.write_text(file(first + 1, first))
+    own.start()
+    assert peers.datagrams(first).ask(b"?") == b"two?"
+    assert peers.datagrams(first + 1).ask(b"?") == b"one?"
+
+
+def test_a_udp_port_in_its_grace_is_free_for_the_next_daemon(own: DaemonProcess, peers: Peers) -> None:
+    one, two, port = peers.udp_echo(tag=b"one"), peers.udp_echo(tag=b"two"), free_ports()
+    own.config.write_text(CONFIG.replace("2s", "5m"))
+    own.restart()
+    own.client.open({"ports": f"udp/{port}", "to": f"127.0.0.1:{one.port}", "name": "old"})
+    talker = peers.datagrams(port)
+    assert talker.ask(b"?") == b"one?"
+    own.client.close("old")
+    own.kill9()
+    own.start()
+    assert talker.ask(b"in grace") == b"onein grace"
+    own.client.open({"ports": f"udp/{port}", "to": f"127.0.0.1:{two.port}", "name": "new"})
+    assert peers.datagrams(port).ask(b"?") == b"two?"
+
+
 def test_a_killed_worker_is_replaced_and_the_others_flows_stay(own: DaemonProcess, peers: Peers) -> None:
     echo, udp = peers.tcp_echo(), peers.udp_echo()
     port, limited, udp_ports = free_ports(), free_ports(), free_ports(6)

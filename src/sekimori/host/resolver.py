@@ -24,7 +24,7 @@ class SystemResolver:
 
     def __init__(
         self, hosts_file: Path = Path("/etc/hosts"), nameservers: tuple[str, ...] = (), port: int = 53
-    ):
+    ) -> None:
         self._hosts_file = hosts_file
         self._nameservers = nameservers
         self._port = port

@@ -70,14 +70,29 @@ def is_alive(pid: int) -> bool:
 
 
 def free_ports(count: int = 1) -> int:
-    """The first of `count` neighbouring ports that are free in TCP and UDP, IPv4 and IPv6."""
+    """The first of `count` neighbouring ports that are free in TCP and UDP, IPv4 and IPv6.
+
+    They are this process's for as long as it lives: no other that asks here gets them.
+    """
     while True:
         first = next(_next_port)
         wanted = range(first, first + count)
-        if wanted[-1] in _PORTS and all(map(_is_free, wanted)):
+        if wanted[-1] in _PORTS and all(map(_reserve, wanted)) and all(map(_is_free, wanted)):
             for _ in wanted[1:]:
                 next(_next_port)
             return first
+
+
+def _reserve(port: int) -> bool:
+    """Take a name for a port that only one process can have (unix(7), abstract sockets)."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        sock.bind(f"\0sekimori-test-port-{port}")
+    except OSError:
+        sock.close()
+        return False
+    sock.detach()  # the kernel lets it go when the process ends
+    return True
 
 
 def _is_free(port: int) -> bool:

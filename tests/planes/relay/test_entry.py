@@ -51,8 +51,12 @@ def test_one_worker_gets_all() -> None:
     assert shares(FULL, 1) == {0: FULL}
 
 
-def test_limits_stay_together() -> None:
-    assert list(shares(FULL, 4).values()) == [FULL]
+def test_limits_stay_together_and_leave_the_flows_of_others() -> None:
+    parts = shares(FULL, 4)
+    assert [part for part in parts.values() if not part.shut] == [FULL]
+    assert len(parts) == 4
+    only_udp = replace(FULL, listens=FULL.listens[1:])
+    assert list(shares(only_udp, 4).values()) == [only_udp]
 
 
 def test_tcp_goes_everywhere_and_datagrams_to_one() -> None:

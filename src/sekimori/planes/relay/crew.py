@@ -48,6 +48,11 @@ class Crew:
         self._on_lost = on_lost
         self._lock = asyncio.Lock()
 
+    @property
+    def live(self) -> list[tuple[Hand, Control]]:
+        """The workers that are there now, with their connections."""
+        return [(hand, hand.control) for hand in self.hands if hand.control is not None]
+
     async def ensure(self) -> None:
         """Have every worker there: take over the living, start the missing.
 

@@ -15,14 +15,15 @@ def shares(entry: Entry, workers: int) -> dict[int, Entry]:
 
     A datagram socket cannot be shared (the kernel would hash a peer's packets to whichever
     worker), and limits and rates are exact only where one worker counts them; so those go
-    to one worker, chosen by the id. All other TCP listens go to every worker.
+    to one worker, chosen by the id. All other TCP listens go to every worker. Where limits
+    keep a worker from accepting, its share is `shut`: flows that it has from before go on.
     """
     home = crc32(entry.id.encode()) % workers
     limited = entry.max_connections is not None or entry.rate_total is not None
-    if limited or entry.rate_per_source is not None or workers == 1:
-        return {home: entry}
+    limited = limited or entry.rate_per_source is not None
     tcp = tuple(listen for listen in entry.listens if listen.protocol == "tcp")
     if not tcp:
         return {home: entry}
-    everywhere = replace(entry, listens=tcp)
+    plain = not limited and len(tcp) == len(entry.listens)
+    everywhere = entry if plain else replace(entry, listens=tcp, shut=limited)
     return {worker: entry if worker == home else everywhere for worker in range(workers)}

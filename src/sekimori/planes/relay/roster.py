@@ -112,7 +112,8 @@ class Roster:
                 del self._ended[next(iter(self._ended))]
 
     def _listen(self, service: Service, sockets: dict[ListenKey, Socket]) -> None:
-        wanted = {key_of(listen): listen for listen in service.entry.listens}
+        entry = service.entry
+        wanted = {} if entry.shut else {key_of(listen): listen for listen in entry.listens}
         for key in [key for key in service.listeners if key not in wanted]:
             service.drop(key)
         for key, listen in wanted.items():

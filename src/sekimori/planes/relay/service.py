@@ -197,7 +197,9 @@ class Service:
         return self.cut(lambda flow: flow.source in sources)
 
     def missing(self) -> list[Listen]:
-        """Listens of the entry that have no socket here."""
+        """Listens of the entry that lack a socket here."""
+        if self.entry.shut:
+            return []
         return [listen for listen in self.entry.listens if key_of(listen) not in self.listeners]
 
     @property
