@@ -11,7 +11,15 @@ from typing import Final, Literal
 
 from sekimori.model.address import IPAddress
 
-__all__ = ["Holder", "dual_stack", "find_free_port", "find_holder", "first_unprivileged_port", "try_bind"]
+__all__ = [
+    "Holder",
+    "dual_stack",
+    "find_free_port",
+    "find_holder",
+    "first_unprivileged_port",
+    "is_local",
+    "try_bind",
+]
 
 Transport = Literal["tcp", "udp"]
 _KINDS: Final = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
@@ -59,6 +67,11 @@ def try_bind(transport: Transport, address: str, port: int, *, dual: bool) -> in
     except OSError as error:
         return error.errno or errno.EIO
     return 0
+
+
+def is_local(address: IPAddress) -> bool:
+    """Whether an address is one of this machine: only then can a socket be bound to it."""
+    return try_bind("udp", str(address), 0, dual=False) == 0
 
 
 def find_holder(transport: Transport, port: int, on: IPAddress | None) -> Holder:

@@ -6,12 +6,27 @@ import errno
 import os
 from collections.abc import Iterable
 
-from sekimori.host.ports import find_free_port, find_holder, first_unprivileged_port, try_bind
+from sekimori.host.ports import find_free_port, find_holder, first_unprivileged_port, is_local, try_bind
 from sekimori.model.address import parse_address
 from sekimori.model.errors import Problem
+from sekimori.model.mapping import Mapping
 from sekimori.planes.relay.entry import Listen
 
-__all__ = ["explain_errno", "find_obstacle"]
+__all__ = ["explain_errno", "find_loop", "find_obstacle"]
+
+
+def find_loop(mapping: Mapping) -> Problem | None:
+    """Whether a mapping would lead to its own port, its target being an address of this machine."""
+    target = mapping.target.address
+    if target is None:
+        return None
+    same_family = mapping.on is not None and mapping.on.version == target.version
+    meets = mapping.on is None or mapping.on == target or (same_family and mapping.on.is_unspecified)
+    for claim in mapping.claims if meets else ():
+        if claim.pair.outside == claim.pair.inside and is_local(target):
+            text = mapping.target.with_port(claim.pair.inside)
+            return Problem("leads-to-itself", claim=str(claim), target=text)
+    return None
 
 
 def find_obstacle(listens: Iterable[Listen]) -> Problem | None:

@@ -21,7 +21,7 @@ from sekimori.planes.relay.control import Control, Held, WorkerLostError, Worker
 from sekimori.planes.relay.crew import Crew, Hand
 from sekimori.planes.relay.entry import Entry
 from sekimori.planes.relay.figures import Figures
-from sekimori.planes.relay.obstacles import find_obstacle
+from sekimori.planes.relay.obstacles import find_loop, find_obstacle
 from sekimori.planes.relay.placement import shares
 from sekimori.planes.relay.readings import read_flow, read_sources
 from sekimori.planes.relay.render import MOST_PORTS, listens_of, render
@@ -103,7 +103,10 @@ class RelayPlane:
         return None
 
     async def preflight(self, mapping: PortMapping, leaving: Sequence[PortMapping]) -> Problem | None:
-        """Try every port that we do not hold already."""
+        """Look for a loop, then try every port that we do not hold already."""
+        loop = find_loop(mapping)
+        if loop is not None:
+            return loop
         ours: set[tuple[str, int]] = set()
         ours |= {(each.protocol, each.port) for old in leaving for each in listens_of(old, dual=self._dual)}
         ours |= {(each.protocol, each.port) for entry in self._closing_entries() for each in entry.listens}

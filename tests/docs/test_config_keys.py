@@ -1,0 +1,59 @@
+"""Every key and environment variable is documented, and every config shown can be used."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from sekimori.config import load
+from sekimori.config.load import parse_config
+from sekimori.config.schema import MAPPING_KEYS
+from sekimori.model.request import Reading
+from sekimori.presets.load import load_presets
+from tests.docs.documents import LANGUAGES, ROOT, blocks, pages
+
+SECTIONS = {"daemon": load._DAEMON, "api": load._API, "relay": load._RELAY, "policy": load._POLICY}
+EXAMPLES = [block for language in LANGUAGES for page in pages(language) for block in blocks(page)]
+
+
+def _keys(language: str, heading: str) -> list[str]:
+    text = (ROOT / "docs" / language / "reference" / "config.md").read_text(encoding="utf-8")
+    section = text.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    return re.findall(r"^\| `([a-z_]+)` \|", section, re.MULTILINE)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_keys_of_a_table_are_documented(language, section):
+    assert sorted(_keys(language, f"[{section}]")) == sorted(SECTIONS[section])
+
+
+def test_the_keys_of_a_mapping_are_documented(language):
+    assert sorted(_keys(language, "[mappings.NAME]")) == sorted(MAPPING_KEYS)
+
+
+def test_every_table_has_its_heading(language):
+    text = (ROOT / "docs" / language / "reference" / "config.md").read_text(encoding="utf-8")
+    for name in load._SECTIONS:
+        assert f"\n## [{name}" in text
+
+
+def test_every_environment_variable_is_documented(language):
+    used = {
+        found
+        for file in (ROOT / "src").rglob("*.py")
+        for found in re.findall(r"SEKIMORI_[A-Z_]*[A-Z]\b", file.read_text(encoding="utf-8"))
+    }
+    text = (ROOT / "docs" / language / "reference" / "config.md").read_text(encoding="utf-8")
+    assert used == set(re.findall(r"^\| `(SEKIMORI_[A-Z_]+)`", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    "block", [block for block in EXAMPLES if block.kind == "toml"], ids=lambda b: b.where
+)
+def test_every_config_shown_can_be_read(block):
+    presets = load_presets()
+    reading = Reading(time.time(), "UTC", presets.get, presets.suggest)
+    assert parse_config(block.text, Path("/docs.toml"), reading).text == block.text
