@@ -1,18 +1,16 @@
-"""The relay's TCP path beside HAProxy: `python -m bench.relay_tcp [--rounds N] [--seconds S]`.
+"""The relay's TCP path beside its peers: `python -m bench.relay_tcp [--rounds N] [--seconds S]`.
 
-Both run on this machine in the same run, one worker against one thread, rounds
-interleaved, and the medians are compared. Needs haproxy, nginx, iperf3 and wrk.
-Everything stays on loopback.
+All run on this machine in the same run, one worker each, rounds interleaved, and the medians are
+compared. HAProxy (with splice) is the one the targets speak of; nginx stream and socat stand beside it.
+Needs haproxy, nginx with its stream module, socat, iperf3 and wrk. Everything stays on loopback.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import re
-import resource
 import select
 import shutil
 import socket
@@ -21,49 +19,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from sekimori.planes.relay.control import connect
-from sekimori.planes.relay.entry import Entry, Listen
-from sekimori.planes.relay.sockets import open_listen
+from bench.relay_peers import (
+    BASE,
+    HTTP,
+    IDLE,
+    IPERF,
+    haproxy,
+    most_connections,
+    nginx,
+    sekimori,
+    socat,
+    targets,
+)
 
 GIB = 1 << 30
-BASE = 21_000
-"""Ports used: targets at BASE.., HAProxy at BASE + 100.., ours at BASE + 200..."""
-HTTP, IPERF, IDLE = 0, 1, 2
-ANSWER = "ok\n" * 32
-
-HAPROXY = """
-global
-    nbthread 1
-    maxconn {most}
-    maxpipes 32
-    tune.maxaccept 64
-defaults
-    mode tcp
-    option splice-auto
-    timeout connect 10s
-    timeout client 1h
-    timeout server 1h
-"""
-
-NGINX = """
-worker_processes 1;
-daemon off;
-pid {run}/nginx.pid;
-error_log {run}/error.log;
-events {{ worker_connections 16384; }}
-http {{
-    access_log off;
-    client_body_temp_path {run}; proxy_temp_path {run}; fastcgi_temp_path {run};
-    uwsgi_temp_path {run}; scgi_temp_path {run};
-    server {{ listen 127.0.0.1:{port} backlog=16384 reuseport; location / {{ return 200 "{answer}"; }} }}
-}}
-"""
 
 
 @dataclass
@@ -88,118 +61,45 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=2, help="of each measurement")
     parser.add_argument("--only", default="", help="throughput, rate, latency or memory")
     options = parser.parse_args()
-    missing = [tool for tool in ("haproxy", "nginx", "iperf3", "wrk") if not shutil.which(tool)]
+    missing = [tool for tool in ("haproxy", "nginx", "socat", "iperf3", "wrk") if not shutil.which(tool)]
     if missing:
         print(f"cannot measure: {', '.join(missing)} not installed")
         return 1
+    most_connections()  # raises the limit that the children inherit
     with ExitStack() as stack:
         run = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        run.chmod(0o755)  # nginx's worker is another user
         stack.enter_context(targets(run))
-        theirs = Peer("haproxy", stack.enter_context(haproxy(run)), BASE + 100)
-        ours = Peer("sekimori", stack.enter_context(sekimori(run)), BASE + 200)
-        measure(ours, theirs, options)
-    report(ours, theirs)
+        peers = [
+            Peer("sekimori", stack.enter_context(sekimori(run)), BASE + 200),
+            Peer("haproxy", stack.enter_context(haproxy(run)), BASE + 100),
+            Peer("nginx", stack.enter_context(nginx(run)), BASE + 300),
+            Peer("socat", stack.enter_context(socat(run)), BASE + 400),
+        ]
+        measure(peers, options)
+    report(peers)
     return 0
 
 
-def measure(ours: Peer, theirs: Peer, options: argparse.Namespace) -> None:
+def measure(peers: list[Peer], options: argparse.Namespace) -> None:
     only, seconds = options.only, options.seconds
+    without_socat = peers[:3]
     for turn in range(options.rounds):
-        order = (ours, theirs) if turn % 2 else (theirs, ours)
+        step = -1 if turn % 2 else 1
         if only in ("", "throughput"):
             for streams in (1, 8):
-                for peer in order:
+                for peer in peers[::step]:
                     throughput(peer, streams, seconds)
-        if only in ("", "rate"):
-            for peer in order:
+        if only in ("", "rate", "latency"):
+            for peer in without_socat[::step]:
                 rate(peer, seconds)
         if only in ("", "latency"):
-            for peer in order:
-                latency(peer, seconds)
+            half = min(peer.median("connections/s") for peer in without_socat) / 2
+            for peer in without_socat[::step]:
+                latency(peer, int(half), seconds)
     if only in ("", "memory"):
-        for peer in (ours, theirs):
+        for peer in without_socat:
             memory(peer)
-
-
-# -- what runs -----------------------------------------------------------------
-
-
-@contextmanager
-def process(*command: str, **more: Any) -> Iterator[int]:
-    """A child for the time of the block."""
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **more)
-    try:
-        yield child.pid
-    finally:
-        child.terminate()
-        child.wait()
-
-
-@contextmanager
-def targets(run: Path) -> Iterator[None]:
-    config = run / "nginx.conf"
-    config.write_text(NGINX.format(run=run, port=BASE + HTTP, answer=ANSWER.replace("\n", " ")))
-    sink = [sys.executable, "-m", "bench.relay_tcp_sink", str(BASE + IDLE)]
-    with (
-        process("nginx", "-c", str(config)),
-        process("iperf3", "-s", "-p", str(BASE + IPERF)),
-        process(*sink),
-    ):
-        for what in (HTTP, IPERF, IDLE):
-            wait_for(BASE + what)
-        yield
-
-
-@contextmanager
-def haproxy(run: Path) -> Iterator[int]:
-    config = run / "haproxy.cfg"
-    lines = [HAPROXY.format(most=most_connections())]
-    for what in (HTTP, IPERF, IDLE):
-        lines.append(f"listen l{what}\n    bind 127.0.0.1:{BASE + 100 + what} backlog 4096")
-        lines.append(f"    server s 127.0.0.1:{BASE + what}\n")
-    config.write_text("\n".join(lines))
-    with process("haproxy", "-db", "-f", str(config)) as pid:
-        wait_for(BASE + 100 + HTTP)
-        yield pid
-
-
-@contextmanager
-def sekimori(run: Path) -> Iterator[int]:
-    path = run / "worker.sock"
-    with process(sys.executable, "-m", "sekimori.planes.relay.worker", "--socket", str(path)) as pid:
-        until(path.is_socket)
-        asyncio.run(tell(path))
-        yield pid
-
-
-async def tell(path: Path) -> None:
-    control = await connect(path)
-    entries, sockets = [], {}
-    for what in (HTTP, IPERF, IDLE):
-        listen = Listen("tcp", "127.0.0.1", BASE + 200 + what, BASE + what)
-        entries.append(Entry(f"e{what}", (listen,), ("127.0.0.1",)))
-        sockets[f"e{what}", listen] = open_listen(listen)
-    await control.set(entries, sockets)
-    control.close()
-
-
-def wait_for(port: int) -> None:
-    def reachable() -> bool:
-        with socket.socket() as sock:
-            return sock.connect_ex(("127.0.0.1", port)) == 0
-
-    until(reachable)
-
-
-def until(condition: Callable[[], bool], deadline: float = 10.0) -> None:
-    end = time.monotonic() + deadline
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError("a process of the benchmark did not start")
-        time.sleep(0.02)
-
-
-# -- what is measured ------------------------------------------------------------
 
 
 def cpu(pid: int) -> float:
@@ -223,7 +123,8 @@ def throughput(peer: Peer, streams: int, seconds: int) -> None:
         time.sleep(0.1)
     received = result["end"]["sum_received"]
     peer.note(f"Gbit/s, {streams} stream(s)", received["bits_per_second"] / 1e9)
-    peer.note(f"CPU-s per GiB, {streams} stream(s)", (cpu(peer.pid) - before) / (received["bytes"] / GIB))
+    if peer.name != "socat":  # it has a process for each connection, gone by now
+        peer.note(f"CPU-s per GiB, {streams} stream(s)", (cpu(peer.pid) - before) / (received["bytes"] / GIB))
 
 
 def rate(peer: Peer, seconds: int) -> None:
@@ -236,13 +137,12 @@ def rate(peer: Peer, seconds: int) -> None:
     peer.note("CPU-us per connection", (cpu(peer.pid) - before) / count * 1e6)
 
 
-LATENCY_RATE = 2_000
-"""New connections per second: about half of what either relay does here with its load on two processors."""
+def latency(peer: Peer, per_second: int, seconds: int) -> None:
+    """Connect, ask, read to the end, at half of the slowest relay's rate.
 
-
-def latency(peer: Peer, seconds: int) -> None:
-    """Connect, ask, read to the end, at a steady pace: open loop, so a late answer delays no question."""
-    times = pace(peer.base + HTTP, LATENCY_RATE, seconds)
+    Open loop: a late answer delays no question.
+    """
+    times = pace(peer.base + HTTP, per_second, seconds)
     peer.note("latency p50, us", times[len(times) // 2] * 1e6)
     peer.note("latency p99, us", times[len(times) * 99 // 100] * 1e6)
 
@@ -278,7 +178,7 @@ def pace(port: int, per_second: int, seconds: int) -> list[float]:
 
 def memory(peer: Peer) -> None:
     """Growth of the process per idle connection, kernel buffers aside."""
-    count = most_connections() - 100
+    count = most_connections()
     before = pss(peer.pid)
     idle = []
     for _ in range(count):
@@ -287,22 +187,19 @@ def memory(peer: Peer) -> None:
         idle.append(sock)
     for sock in idle:
         assert sock.recv(1) == b"x"
-    peer.note(f"KiB per connection, {count} idle", (pss(peer.pid) - before) / count / 1024)
+    peer.note(f"KiB per connection, {count:,} idle", (pss(peer.pid) - before) / count / 1024)
     for sock in idle:
         sock.close()
-
-
-def most_connections() -> int:
-    """10,000 and some to spare, or what two descriptors each leave room for."""
-    return min(10_100, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 300) // 2)
 
 
 LEAST_IS_BEST = ("CPU", "latency", "KiB")
 TARGETS = (("Gbit/s", 1.2), ("connections/s", 0.8), ("latency", 1.25), ("CPU-s", 1.0), ("KiB", 1.0))
 
 
-def report(ours: Peer, theirs: Peer) -> None:
-    print(f"{'':34}{ours.name:>12}{theirs.name:>12}{'ratio':>8}  target")
+def report(peers: list[Peer]) -> None:
+    ours, theirs, *others = peers
+    print(f"{'':32}{ours.name:>10}{theirs.name:>10}{'ratio':>8}  {'target':16}", end="")
+    print("".join(f"{peer.name:>10}" for peer in others))
     for what in ours.figures:
         ratio = ours.median(what) / theirs.median(what)
         wanted = next((value for name, value in TARGETS if what.startswith(name)), None)
@@ -311,7 +208,10 @@ def report(ours: Peer, theirs: Peer) -> None:
             low = what.startswith(LEAST_IS_BEST)
             met = ratio <= wanted if low else ratio >= wanted
             verdict = f"{'<=' if low else '>='} {wanted:g} {'met' if met else 'MISSED'}"
-        print(f"{what:34}{ours.median(what):12.2f}{theirs.median(what):12.2f}{ratio:8.2f}  {verdict}")
+        print(
+            f"{what:32}{ours.median(what):10.2f}{theirs.median(what):10.2f}{ratio:8.2f}  {verdict:16}", end=""
+        )
+        print("".join(f"{p.median(what):10.2f}" if what in p.figures else f"{'-':>10}" for p in others))
 
 
 if __name__ == "__main__":

@@ -273,8 +273,18 @@ def test_an_expired_entry_that_changed_in_another_word_is_opened_again(ledger):
     assert isinstance(ledger.apply(WEB + "idle = '1m'").asks[0], Submit)
 
 
-@pytest.mark.parametrize("before", ["", WEB, WEB + "until = 2027-01-15T18:00:00+09:00\n"])
-def test_a_new_or_changed_entry_cannot_end_in_the_past(ledger, before):
+def test_a_new_entry_that_has_ended_is_left_out_and_told(ledger):
+    text = WEB + "until = 2027-01-15T18:00:00+09:00\n[mappings.other]\nports = '81'\nto = '192.168.1.6'\n"
+    ledger.now += 7200
+    sync = ledger.plan(text)
+    (notice,) = sync.skipped
+    assert notice.code == "already-passed"
+    assert all("web" in words for words in (notice.text("en"), notice.text("ja")))
+    assert [ask.wish.name for ask in sync.asks] == ["other"]
+
+
+@pytest.mark.parametrize("before", [WEB, WEB + "until = 2027-01-15T18:00:00+09:00\n"])
+def test_a_changed_entry_cannot_end_in_the_past(ledger, before):
     ledger.apply(before)
     text = WEB + "# x\nuntil = 2027-01-15T18:00:00+09:00\nidle = '1m'\n"
     ledger.now += 7200

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from sekimori.testing.netlab import HomeNetwork
-from sekimori.testing.peers import eventually, free_ports
+from sekimori.testing.peers import eventually
+from sekimori.testing.ports import free_ports
 from tests.netns.home import Home
 
 from .programs import Start, need, wait_for_listener

@@ -10,7 +10,8 @@ import pytest
 
 from sekimori.model.errors import Problem
 from sekimori.testing.daemon import DaemonProcess
-from sekimori.testing.peers import Peers, free_ports
+from sekimori.testing.peers import Peers
+from sekimori.testing.ports import free_ports
 from tests.conftest import Open
 
 pytestmark = pytest.mark.loopback

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from sekimori.testing.daemon import DaemonProcess
-from sekimori.testing.peers import Peers, eventually, free_ports
+from sekimori.testing.peers import Peers, eventually
+from sekimori.testing.ports import free_ports
 
 pytestmark = pytest.mark.loopback
 

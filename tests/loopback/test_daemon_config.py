@@ -10,7 +10,8 @@ import pytest
 
 from sekimori.model.errors import Problem
 from sekimori.testing.daemon import DaemonProcess
-from sekimori.testing.peers import Peers, eventually, free_ports
+from sekimori.testing.peers import Peers, eventually
+from sekimori.testing.ports import free_ports
 
 pytestmark = pytest.mark.loopback
 

@@ -15,7 +15,8 @@ import pytest
 from sekimori.model.errors import Problem
 from sekimori.planes.relay.control import Control
 from sekimori.testing.daemon import DaemonProcess
-from sekimori.testing.peers import Peers, Talker, eventually, free_ports, is_alive
+from sekimori.testing.peers import Peers, Talker, eventually, is_alive
+from sekimori.testing.ports import free_ports
 
 pytestmark = pytest.mark.loopback
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from sekimori.testing.daemon import DaemonProcess
-from sekimori.testing.peers import Peers, Talker, eventually, free_ports
+from sekimori.testing.peers import Peers, Talker, eventually
+from sekimori.testing.ports import free_ports
 from tests.conftest import Open
 
 pytestmark = pytest.mark.loopback

@@ -10,7 +10,8 @@ import pytest
 from sekimori.planes.relay.control import Control
 from sekimori.planes.relay.entry import Entry, Listen
 from sekimori.testing.daemon import DaemonProcess
-from sekimori.testing.peers import Peers, Talker, eventually, free_ports
+from sekimori.testing.peers import Peers, Talker, eventually
+from sekimori.testing.ports import free_ports
 from tests.conftest import Open
 
 pytestmark = pytest.mark.loopback

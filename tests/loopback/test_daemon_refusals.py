@@ -18,7 +18,8 @@ import pytest
 from sekimori.host.ports import first_unprivileged_port
 from sekimori.model.errors import Problem
 from sekimori.testing.daemon import DaemonEndedError, DaemonProcess
-from sekimori.testing.peers import Peers, eventually, free_ports
+from sekimori.testing.peers import Peers, eventually
+from sekimori.testing.ports import free_ports
 
 pytestmark = pytest.mark.loopback
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from sekimori.testing.daemon import DaemonProcess
-from sekimori.testing.peers import DEADLINE, Peers, eventually, free_ports, is_alive
+from sekimori.testing.peers import DEADLINE, Peers, eventually, is_alive
+from sekimori.testing.ports import free_ports
 
 pytestmark = pytest.mark.loopback
 

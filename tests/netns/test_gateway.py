@@ -8,7 +8,8 @@ import pytest
 
 from sekimori.model.errors import Problem
 from sekimori.testing.netlab import HomeNetwork
-from sekimori.testing.peers import DEADLINE, Peers, eventually, free_ports
+from sekimori.testing.peers import DEADLINE, Peers, eventually
+from sekimori.testing.ports import free_ports
 from sekimori.wire import proxyproto
 
 from .home import Home

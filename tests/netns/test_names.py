@@ -16,7 +16,8 @@ import pytest
 
 from sekimori.model.errors import Problem
 from sekimori.testing.netlab import HomeNetwork
-from sekimori.testing.peers import DEADLINE, eventually, free_ports
+from sekimori.testing.peers import DEADLINE, eventually
+from sekimori.testing.ports import free_ports
 
 from .home import RESOLVER, Home
 

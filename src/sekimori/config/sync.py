@@ -49,7 +49,7 @@ def plan_sync(
     reading's now; the rest was read when the file was.
 
     Raises:
-        Problem: `bad-config`, when a new or changed entry ends at a time that has passed.
+        Problem: `bad-config`, when an entry was changed to end at a time that has passed.
     """
     default = config.policy.lifetime if lifetime is None else lifetime
     case = _Case(config.owner, snapshot, reading.now, expired, default)
@@ -116,6 +116,9 @@ def _plan_entry(entry: Entry, case: _Case) -> _Plan:
     last = case.ended(entry.name) if stands is None else stands
     if last is not None and _agrees(last, want, entry):
         return _Plan(notice=_ended_notice(last) if ended else _paused_notice(last, entry))
+    if entry.has_passed(now) and last is None:
+        # An old export must still restore what has not ended.
+        return _Plan(notice=_passed_notice(entry))
     if entry.has_passed(now):
         raise entry.place.at("until").bad("it has passed; give a time that lies ahead, or remove the entry")
     if stands is None:
@@ -157,6 +160,17 @@ def _ended_notice(mapping: PortMapping) -> Notice:
         f"「{name}」は開け直していません: 期限が切れ、その後も設定が変わっていません。設定を変えるか、"
         f"sekimori history {name} でリビジョンを調べ、sekimori undo リビジョン --for {again} を"
         "実行してください。",
+    )
+
+
+def _passed_notice(entry: Entry) -> Notice:
+    name = entry.name
+    return Notice(
+        "already-passed",
+        f"'{name}' was not opened: the time in line {entry.line} has passed. "
+        "Give one that lies ahead, or remove the entry.",
+        f"「{name}」は開けていません: {entry.line} 行目の時刻は過ぎています。"
+        "これからの時刻にするか、その項目を削除してください。",
     )
 
 
