@@ -27,13 +27,16 @@ __all__ = ["LANGUAGES", "main", "pages"]
 
 LANGUAGES: Final = ("en", "ja")
 DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
-MARK: Final = "<!-- Written by scripts/generate-reference.py from the program; change the program instead. -->"
+MARK: Final = (
+    "<!-- Written by scripts/generate-reference.py from the program; change the program instead. -->"
+)
 
 _TEXT: Final[dict[str, tuple[str, str]]] = {
     "cli.title": ("Commands", "コマンド"),
     "cli.lead": (
         "Every command and option, as `sekimori COMMAND --help` prints them. The words of a mapping "
-        "(`--from`, `--for`, `--hours` …) are the same in the [config file](config.md) and the [API](api.md).",
+        "(`--from`, `--for`, `--hours` …) are the same in the [config file](config.md) and the "
+        "[API](api.md).",
         "すべてのコマンドとオプションです。`sekimori コマンド --help` の表示と同じものです。マッピングの"
         "語（`--from`、`--for`、`--hours` など）は、[設定ファイル](config.md)と [API](api.md) でも共通です。",
     ),
@@ -100,9 +103,9 @@ _TEXT: Final[dict[str, tuple[str, str]]] = {
     "api.rules": ("What holds for every call", "すべての呼び出しに共通のこと"),
     "api.rule.fields": (
         "The fields of a mapping are the words of the config file; values are written as on the command "
-        "line. `null` means not said, `\"none\"` takes an optional word away, an unknown field is refused.",
+        'line. `null` means not said, `"none"` takes an optional word away, an unknown field is refused.',
         "マッピングの項目は設定ファイルの語と同じで、値の書き方はコマンドと同じです。`null` は「指定なし」、"
-        "`\"none\"` は「その語を消す」です。知らない項目は拒否します。",
+        '`"none"` は「その語を消す」です。知らない項目は拒否します。',
     ),
     "api.rule.plan": (
         "Every writing call takes `plan` (a dry run of the same path) and `why` (kept in the history).",
@@ -120,9 +123,11 @@ _TEXT: Final[dict[str, tuple[str, str]]] = {
     ),
     "api.rule.events": (
         "`/v1/events` is a server-sent event stream: `hello`, then `committed` and `status`; with "
-        "`counters=true` also `counters` once a second. A reader that falls behind gets `lagged` and is cut off.",
+        "`counters=true` also `counters` once a second. A reader that falls behind gets `lagged` and is "
+        "cut off.",
         "`/v1/events` は server-sent events です。`hello` のあと `committed` と `status` が届き、"
-        "`counters=true` なら 1 秒ごとに `counters` も届きます。読むのが遅れた相手には `lagged` を送って切ります。",
+        "`counters=true` なら 1 秒ごとに `counters` も届きます。"
+        "読むのが遅れた相手には `lagged` を送って切ります。",
     ),
     "head.call": ("call", "呼び出し"),
     "head.does": ("what it does", "内容"),
@@ -136,7 +141,10 @@ _KINDS: Final[dict[Kind, tuple[str, str]]] = {
     Kind.CONFLICT: ("something stands in the way", "ほかのものとぶつかる"),
     Kind.NOT_PERMITTED: ("you may not", "権限がない"),
     Kind.UNREACHABLE: ("the daemon is not there", "デーモンに届かない"),
-    Kind.REFUSED: ("refused by policy, or a risk is not accepted", "ポリシーが拒否、または危険が承知されていない"),
+    Kind.REFUSED: (
+        "refused by policy, or a risk is not accepted",
+        "ポリシーが拒否、または危険が承知されていない",
+    ),
     Kind.REVERTED: ("applied, not confirmed, taken back", "適用後に確認できず、元に戻した"),
     Kind.OUTSIDE: ("the outside refused", "外側が拒否した"),
     Kind.TIMEOUT: ("not confirmed in time", "時間内に確認できない"),
@@ -204,7 +212,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _say(key: str, language: str, **facts: object) -> str:
-    return _TEXT[key][LANGUAGES.index(language)].format(**facts) if facts else _TEXT[key][LANGUAGES.index(language)]
+    text = _TEXT[key][LANGUAGES.index(language)]
+    return text.format(**facts) if facts else text
 
 
 def _page(blocks: Iterable[str]) -> str:
@@ -217,7 +226,11 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _write_cli(language: str) -> str:
-    blocks = [f"# {_say('cli.title', language)}", _say("cli.lead", language), f"## {_say('cli.overview', language)}"]
+    blocks = [
+        f"# {_say('cli.title', language)}",
+        _say("cli.lead", language),
+        f"## {_say('cli.overview', language)}",
+    ]
     blocks.append(_fenced(write_overview(language)))
     for verb in VERBS:
         flags = ", ".join(f"`--{name.replace('_', '-')}`" for name, _ in flags_of(verb)[1])
@@ -247,9 +260,13 @@ def _write_problems(language: str) -> str:
     for code, message in MESSAGES.items():
         kind = Kind(message.kind)
         title, fix = message.title(language), message.fix(language)
-        # Indented, not fenced: '<' and '*' stand for themselves, and the sentence wraps as in a terminal.
-        blocks += [f"### {code}", f"`{kind}`, {_say('head.exit', language)} {EXIT_CODES[kind]}", f"> {_prose(title)}"]
-        if fix.strip("{hint}"):
+        # A quotation, not a fence: a long sentence wraps.
+        blocks += [
+            f"### {code}",
+            f"`{kind}`, {_say('head.exit', language)} {EXIT_CODES[kind]}",
+            f"> {_prose(title)}",
+        ]
+        if fix != "{hint}":
             blocks.append(_prose(fix))
     return _page(blocks)
 
@@ -273,7 +290,9 @@ def _write_presets(language: str) -> str:
 
 def _presets_table(presets: Iterable[Preset], language: str) -> str:
     names = ("preset", "service", "ports", "from", "for", "limit", "danger", "note")
-    return _table([_say(f"head.{name}", language) for name in names], (_preset_row(each, language) for each in presets))
+    return _table(
+        [_say(f"head.{name}", language) for name in names], (_preset_row(each, language) for each in presets)
+    )
 
 
 def _preset_row(preset: Preset, language: str) -> list[str]:

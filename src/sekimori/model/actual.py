@@ -55,6 +55,8 @@ class Counters:
     """Flows that never reached the target, by cause: refused, timed_out, unreachable, …"""
     last_flow_at: float | None = None
     """Unix seconds at which the last flow was admitted."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """Datagrams of admitted flows that were lost here, by cause: full, too_big, unreachable, other."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,6 +241,7 @@ def _render_counters(counters: Counters) -> Json:
         "packets_out": counters.packets_out,
         "refused": dict(counters.refused),
         "failed": dict(counters.failed),
+        "dropped": dict(counters.dropped),
         "last_flow_at": _instant(counters.last_flow_at),
     }
 

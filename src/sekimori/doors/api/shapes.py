@@ -190,6 +190,7 @@ class CountersView(BaseModel):
     packets_out: int
     refused: dict[str, int]
     failed: dict[str, int]
+    dropped: dict[str, int]
     last_flow_at: Instant | None
 
 

@@ -6,6 +6,7 @@ unix seconds. The TCP and the UDP path share all of this.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final, Literal
 
@@ -201,13 +202,15 @@ class Flow:
 class Counters:
     """The figures of one mapping: ended flows here, live flows added by `snapshot`."""
 
-    __slots__ = ("failed", "flows_total", "last_flow_at", "refused", "sources", "sums")
+    __slots__ = ("dropped", "failed", "flows_total", "last_flow_at", "refused", "sources", "sums")
 
     def __init__(self) -> None:
         self.flows_total = 0
         self.last_flow_at: float | None = None
         self.refused: dict[Refusal, int] = {}
         self.failed: dict[Failure, int] = {}
+        self.dropped: Counter[str] = Counter()
+        """Datagrams lost here, by cause (`udp.Drop`)."""
         self.sources = Sources()
         self.sums = SourceRow("", 0.0)
 
@@ -253,6 +256,7 @@ class Counters:
             "packets_out": sums.packets_out,
             "refused": {cause: self.refused.get(cause, 0) for cause in REFUSALS},
             "failed": {cause: self.failed.get(cause, 0) for cause in FAILURES},
+            "dropped": dict(self.dropped),
             "last_flow_at": self.last_flow_at,
         }
 

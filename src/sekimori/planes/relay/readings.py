@@ -22,6 +22,7 @@ def read_counters(row: Mapping[str, Any]) -> Counters:
         packets_out=row["packets_out"],
         refused={cause: count for cause, count in row["refused"].items() if count},
         failed={cause: count for cause, count in row["failed"].items() if count},
+        dropped=row.get("dropped", {}),
         last_flow_at=row["last_flow_at"],
     )
 
@@ -38,6 +39,7 @@ def add(one: Counters, other: Counters) -> Counters:
         packets_out=one.packets_out + other.packets_out,
         refused=dict(Counter(one.refused) + Counter(other.refused)),
         failed=dict(Counter(one.failed) + Counter(other.failed)),
+        dropped=dict(Counter(one.dropped) + Counter(other.dropped)),
         last_flow_at=max(seen, default=None),
     )
 

@@ -13,7 +13,6 @@ import socket
 import struct
 import time
 from _socket import socket as Socket  # noqa: N812 - the C type: half the cost of its Python subclass
-from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Final, Literal
 
@@ -55,7 +54,7 @@ class UdpListener:
         self.service = service
         self.gear = gear_of(loop)
         self.peers: dict[Hashable, UdpFlow] = {}
-        self.dropped: Counter[Drop] = Counter()
+        self.dropped = service.counters.dropped
         self.closed = False
         self._sock = sock
         self.fd = sock.fileno()
@@ -223,7 +222,7 @@ class UdpListener:
         return self._bound
 
     def drop(self, error: int, count: int = 1) -> None:
-        """Count datagrams lost to an errno, in `dropped`."""
+        """Count datagrams lost to an errno, in the mapping's counters."""
         if error in FULL:
             self.dropped["full"] += count
         elif error == errno.EMSGSIZE:
