@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import http.server
 import os
-import shlex
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from sekimori.client import Client
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> int:
             code = subprocess.call([sys.executable, "-m", "sekimori", *arguments])
             if code:
                 return code
-            _say("ls                    what is open, to whom, until when")
+            _say(("ls", _word("what is open, to whom, until when", "開いているポートの一覧")))
             _wait(ended)
         else:
             with _sample_page() as port, _opened(client, port) as outside:
@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> int:
 
 
 @contextlib.contextmanager
-def _daemon(client: Client):  # type: ignore[no-untyped-def]
+def _daemon(client: Client) -> Iterator[None]:
     """A daemon for as long as this runs, or the one that runs already."""
     with contextlib.suppress(Problem):
         about = client.status()
@@ -108,7 +108,7 @@ def _await_answer(client: Client, child: subprocess.Popen[bytes]) -> None:
 
 
 @contextlib.contextmanager
-def _sample_page():  # type: ignore[no-untyped-def]
+def _sample_page() -> Iterator[int]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Page)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -118,7 +118,7 @@ def _sample_page():  # type: ignore[no-untyped-def]
 
 
 @contextlib.contextmanager
-def _opened(client: Client, inside: int):  # type: ignore[no-untyped-def]
+def _opened(client: Client, inside: int) -> Iterator[int]:
     """Open the sample page's port: 8080, or the next one that is free."""
     with contextlib.suppress(Problem):  # left by a run that was killed
         client.close("sample-page", now=True, why="an earlier make run left it")
@@ -141,29 +141,38 @@ def _opened(client: Client, inside: int):  # type: ignore[no-untyped-def]
 
 
 def _say_sample(port: int) -> None:
-    print(f"\nOpen: tcp/{port}, to the local network, until Ctrl-C. It leads to a sample page on loopback.\n")
-    print("In a second terminal:")
+    print(
+        _word(
+            f"\nOpen: tcp/{port}, to the local network, until Ctrl-C. It leads to a sample page here.\n",
+            f"\n開放中: tcp/{port}（LAN から、Ctrl-C まで）。ループバックの見本ページにつながります。\n",
+        )
+    )
+    print(_word("In a second terminal:", "別の端末で:"))
     print(f"  curl http://127.0.0.1:{port}/")
     _say(
-        "ls                    what is open, to whom, until when, and its counters",
-        "who sample-page       who is using it",
-        "open 2222 --to 192.168.1.5:22 --from 198.51.100.0/24 --for 2h",
-        "presets game          known services",
+        ("ls", _word("what is open, to whom, until when, and its counters", "開いているポートの一覧")),
+        ("who sample-page", _word("who is using it", "使っている人")),
+        ("open 2222 --to 192.168.1.5:22 --from 198.51.100.0/24 --for 2h", ""),
+        ("presets game", _word("known services", "知っているサービス")),
     )
-    print("\nCtrl-C ends it.", flush=True)
+    print(_word("\nCtrl-C ends it.", "\nCtrl-C で終わります。"), flush=True)
 
 
-def _say(*lines: str) -> None:
-    command = Path(sys.executable).parent / "sekimori"
-    shown = os.path.relpath(command)
-    for line in lines:
-        print(f"  {shlex.quote(shown)} {line}")
+def _word(english: str, japanese: str) -> str:
+    chosen = next(filter(None, (os.environ.get(key) for key in ("SEKIMORI_LANG", "LC_ALL", "LANG"))), "")
+    return japanese if chosen.startswith("ja") else english
+
+
+def _say(*lines: tuple[str, str]) -> None:
+    command = os.path.relpath(Path(sys.executable).parent / "sekimori")
+    for words, meaning in lines:
+        print(f"  {command} {words:21} {meaning}".rstrip())
     sys.stdout.flush()
 
 
 def _wait(ended: threading.Event) -> None:
     ended.wait()
-    print("\nClosing.", flush=True)
+    print(_word("\nClosing.", "\n閉じています。"), flush=True)
 
 
 if __name__ == "__main__":

@@ -39,8 +39,8 @@ HALF_CLOSED_IDLE: Final = 3600.0
 KEEPALIVE_AFTER: Final = 30.0
 """Seconds of silence after which keepalive is set on the target's socket."""
 KEEPALIVE_IDLE: Final = 60
-ACCEPTS: Final = 64
-"""Most connections accepted in one go."""
+ACCEPTS: Final = 16
+"""Most connections accepted in one go: each is carried to its first bytes at once, and others wait."""
 
 _NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _TYPE: Final = SOCK_STREAM | SOCK_NONBLOCK
@@ -85,16 +85,19 @@ class TcpFlow(Flow):
             self._dial = Race(self._shared.loop, self, addresses)
             return
         self._dial = sock = stream_socket(address[0])
-        code = sock.connect_ex(address)
+        code: int | None = sock.connect_ex(address)
         if code == errno.EINPROGRESS:
+            # A target on this machine has answered by now: asking once more saves a turn of the loop.
+            code = outcome(sock, address)
+        if code is None:
             self._shared.loop.register(sock.fileno(), EVENTS, self)
         elif code:
             sock.close()
             self._dial = None
             self.dial_failed(failure_of(code))
         else:
-            self._shared.loop.register(sock.fileno(), EVENTS, self)
-            self.dialled(sock, address[0])
+            self._shared.loop.register(sock.fileno(), READ, self)
+            self.dialled(sock, address[0], armed=False)
 
     def on_event(self, events: int) -> None:
         """The only target has answered (or not: an event is a hint)."""
@@ -111,8 +114,8 @@ class TcpFlow(Flow):
         if events & EPOLLIN and self._halves is not None:
             self._halves[1].on_event(events)
 
-    def dialled(self, sock: Socket, target: str) -> None:
-        """The target is connected, its socket registered for EVENTS."""
+    def dialled(self, sock: Socket, target: str, *, armed: bool = True) -> None:
+        """The target is connected, its socket registered: for EVENTS, or for READ when not `armed`."""
         shared, loop = self._shared, self._shared.loop
         self._dial = None
         self.target = target
@@ -120,7 +123,7 @@ class TcpFlow(Flow):
         client = Half(shared, self, self._client, self._client.fileno(), True)
         server = Half(shared, self, sock, sock.fileno(), False)
         client.peer, server.peer = server, client
-        server.armed = True
+        server.armed = armed
         self._halves = (client, server)
         loop.replace(server.fd, server)
         self._set_idle(min(KEEPALIVE_AFTER, self._idle()))
@@ -128,7 +131,10 @@ class TcpFlow(Flow):
             client.write_first(self._introduction())
             if client.fd < 0:  # the target was gone already
                 return
-        loop.register(client.fd, READ, client)
+        # What the client has said by now is passed on at once; registering then tells only of more.
+        client.go_on()
+        if client.fd >= 0:
+            loop.register(client.fd, READ, client)
 
     def dial_failed(self, cause: Failure) -> None:
         """No target could be reached."""
