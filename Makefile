@@ -12,7 +12,7 @@ run: $(STAMP)
 	@$(BIN)/python scripts/run.py $(ARGS)
 
 test: $(STAMP) system
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

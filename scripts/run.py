@@ -143,7 +143,8 @@ def _opened(client: Client, inside: int) -> Iterator[int]:
 def _say_sample(port: int) -> None:
     print(
         _word(
-            f"\nOpen: tcp/{port}, to the local network, until Ctrl-C. It leads to a sample page here.\n",
+            f"\nOpen: tcp/{port}, to the local network, until Ctrl-C. "
+            "It leads to a sample page on loopback.\n",
             f"\n開放中: tcp/{port}（LAN から、Ctrl-C まで）。ループバックの見本ページにつながります。\n",
         )
     )

@@ -100,14 +100,15 @@ def test_a_request_on_the_wire(tmp_path: Path) -> None:
 def test_nobody_there(tmp_path: Path) -> None:
     problem = _refusal(tmp_path / "s", Client.status)
     assert (problem.code, problem.exit_code) == ("unreachable", 7)
-    assert problem.facts == {"socket": str(tmp_path / "s"), "why": "there is no such socket"}
+    assert problem.title() == f"cannot reach the daemon at {tmp_path / 's'}: there is no such socket"
+    assert "そのソケットがありません" in problem.title("ja")
 
 
 def test_a_socket_left_behind(tmp_path: Path) -> None:
     left = socket.socket(socket.AF_UNIX)
     left.bind(str(tmp_path / "s"))
     left.close()
-    assert _refusal(tmp_path / "s", Client.status).facts["why"] == "nobody listens there"
+    assert _refusal(tmp_path / "s", Client.status).fact("why") == "nobody listens there"
 
 
 def test_a_file_that_is_no_socket(tmp_path: Path) -> None:
@@ -117,7 +118,7 @@ def test_a_file_that_is_no_socket(tmp_path: Path) -> None:
 
 def test_a_path_too_long_for_a_socket(tmp_path: Path) -> None:
     problem = _refusal(tmp_path / ("x" * 120), Client.status)
-    assert (problem.code, problem.facts["why"]) == ("unreachable", "AF_UNIX path too long")
+    assert (problem.code, problem.fact("why")) == ("unreachable", "AF_UNIX path too long")
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_silence_is_a_time_out(tmp_path: Path) -> None:
         problem = _refusal(tmp_path / "s", lambda client: client.get("web"), timeout=0.05)
         release.set()
     assert (problem.code, problem.exit_code) == ("timeout", 124)
-    assert problem.facts == {"seconds": "0.05", "what": "no answer to GET /v1/mappings/web"}
+    assert problem.title() == "cannot confirm in 0.05 s: no answer to GET /v1/mappings/web"
 
 
 def test_silence_in_the_middle_of_an_answer_is_a_time_out(tmp_path: Path) -> None:
@@ -186,7 +187,7 @@ def test_a_refusal_that_comes_before_the_body_was_read_is_heard(tmp_path: Path) 
         thread.start()
         problem = _refusal(tmp_path / "s", lambda client: client.apply(None, "x" * 4_000_000))
         thread.join(10)
-    assert (problem.code, problem.facts["why"]) == ("bad-request", "too large")
+    assert (problem.code, problem.fact("why")) == ("bad-request", "too large")
 
 
 def test_events_in_every_framing(tmp_path: Path) -> None:

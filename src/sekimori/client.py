@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 from urllib.parse import quote
 
+from sekimori.model.causes import Text, cause, os_cause
 from sekimori.model.errors import Problem
 from sekimori.model.places import SYSTEM, places
 
@@ -196,7 +197,7 @@ class Client:
             if isinstance(error, TimeoutError):
                 raise self._late(method, path, timeout) from None
             if isinstance(error, OSError):
-                raise self._unreachable(error.strerror or "the connection was lost") from None
+                raise self._unreachable(_loss_cause(error)) from None
             if isinstance(error, ValueError | EOFError):
                 raise self._stranger() from None
             raise
@@ -207,7 +208,7 @@ class Client:
             try:
                 sock.sendall(request)
             except TimeoutError:
-                raise self._unreachable("it does not read what it is sent") from None
+                raise self._unreachable(cause("does-not-read")) from None
             except OSError:
                 pass  # a daemon that refuses a body may answer before it has read all of it
             return sock.makefile("rb")
@@ -220,7 +221,7 @@ class Client:
         except PermissionError:
             sock.close()
             raise Problem(
-                "not-permitted", what=f"use the socket {self.socket_path}", who=_user_name()
+                "not-permitted", what=cause("do-socket", path=self.socket_path), who=_user_name()
             ) from None
         except OSError as error:
             sock.close()
@@ -238,7 +239,7 @@ class Client:
         except OSError:
             content = b""
         if length not in (-1, len(content)):
-            raise self._unreachable("it went away in the middle of its answer")
+            raise self._unreachable(cause("half-answer"))
         return content
 
     def _lines(self, answer: _Answer) -> Iterator[str]:
@@ -246,7 +247,7 @@ class Client:
             for line in answer.stream:
                 yield line.decode("utf-8", "replace").rstrip("\r\n")
         except OSError:  # a time-out here is silence where a keep-alive was due
-            raise self._unreachable("its events stopped coming") from None
+            raise self._unreachable(cause("events-stopped")) from None
 
     def _problem(self, answer: _Answer, content: bytes) -> Problem:
         try:
@@ -256,14 +257,14 @@ class Client:
         return Problem.from_body(body) if isinstance(body, dict) else self._stranger()
 
     def _late(self, method: str, path: str, timeout: float) -> Problem:
-        what = f"no answer to {method} {path.partition('?')[0]}"
+        what = cause("unanswered", call=f"{method} {path.partition('?')[0]}")
         return Problem("timeout", seconds=f"{timeout:g}", what=what)
 
-    def _unreachable(self, why: str) -> Problem:
+    def _unreachable(self, why: Text) -> Problem:
         return Problem("unreachable", socket=self.socket_path, why=why)
 
     def _stranger(self) -> Problem:
-        return self._unreachable("what answers there is not Sekimori")
+        return self._unreachable(cause("stranger"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +291,7 @@ def _read_head(stream: BinaryIO) -> _Answer:
     """
     line = stream.readline(_LONGEST_HEAD)
     if not line:
-        raise ConnectionResetError(errno.ECONNRESET, "it went away before it answered")
+        raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
     version, _, rest = line.decode("latin-1").partition(" ")
     if not version.startswith("HTTP/1."):
         raise ValueError(version)
@@ -333,12 +334,16 @@ def _query(**words: object) -> str:
     return "?" + "&".join(f"{key}={quote(text, safe='')}" for key, text in texts.items()) if said else ""
 
 
-def _connect_cause(error: OSError) -> str:
+def _connect_cause(error: OSError) -> Text:
     if isinstance(error, FileNotFoundError):
-        return "there is no such socket"
+        return cause("socket-missing")
     if isinstance(error, ConnectionRefusedError):
-        return "nobody listens there"
-    return error.strerror or str(error)
+        return cause("socket-silent")
+    return os_cause(error)
+
+
+def _loss_cause(error: OSError) -> Text:
+    return cause("no-answer-came") if isinstance(error, ConnectionResetError) else os_cause(error)
 
 
 def _user_name() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -69,6 +70,20 @@ def test_ls_in_a_pipe_is_one_line_for_each_mapping(three, run):
     assert lines[4:] == ["cameras: cannot find the host 'cam.lan': DNS has no such name"]
 
 
+@pytest.mark.parametrize("columns", ["80", "200"])
+def test_ls_shows_refusals_where_somebody_was_refused(fake, run, columns):
+    quiet, knocked = fake.mapping("quiet"), fake.mapping("ssh")
+    fake.answers["GET /v1/mappings"] = {"mappings": [fake.view(quiet, refused={"source": 0})]}
+    assert "REFUSED" not in run("ls", COLUMNS=columns).out
+    views = [fake.view(quiet), fake.view(knocked, refused={"source": 3, "rate": 4, "limit": 0})]
+    fake.answers["GET /v1/mappings"] = {"mappings": views}
+    lines = run("ls", COLUMNS=columns).out.splitlines()
+    assert lines[0].split()[-1] == "REFUSED"
+    figures = {line.split()[0]: line.split()[-1] for line in lines[1:] if not line.startswith(" ")}
+    assert figures == {"quiet": "0", "ssh": "7"}
+    assert "拒否" in run("ls", COLUMNS=columns, SEKIMORI_LANG="ja").out
+
+
 @pytest.mark.parametrize("language", ["en", "ja"])
 @pytest.mark.parametrize("columns", ["80", "100", "120"])
 def test_ls_fits_the_terminal_and_cuts_no_word(three, run, language, columns):
@@ -110,9 +125,22 @@ def test_show_tells_everything_that_is_set(three, run):
     assert rows["managed by"] == "/etc/sekimori/sekimori.toml"
     assert rows["on"] == "all addresses"
     assert "limit" not in rows
+    assert rows["owner"] == "the file /etc/sekimori/sekimori.toml"
+    assert "ファイル /etc/sekimori/sekimori.toml" in run("show", "cameras", "--lang", "ja").out
+    assert run("show", "cameras", "--json").envelope["data"]["owner"] == str(FILE)
     web = run("show", "web").out
     assert re.search(r"^until +tomorrow \d\d:\d\d \((in 23h 59m|in 1d); ", web, re.MULTILINE)
     assert re.search(r"^out +94.2 MiB$", web, re.MULTILINE)
+
+
+def test_show_counts_refusals_and_failures_by_cause(fake, run):
+    counters = {"refused": {"source": 3, "rate": 0}, "failed": {"timed_out": 2, "from-the-future": 1}}
+    fake.answers["GET /v1/mappings/web"] = fake.view(fake.mapping(), **counters)
+    english, japanese = run("show", "web").out, run("show", "web", "--lang", "ja").out
+    assert re.search(r"^refused +source 3$", english, re.MULTILINE)
+    assert re.search(r"^failed +timed out 2, from-the-future 1$", english, re.MULTILINE)
+    assert re.search(r"^拒否 +接続元 3$", japanese, re.MULTILINE)
+    assert re.search(r"^失敗 +応答なし 2, from-the-future 1$", japanese, re.MULTILINE)
 
 
 def test_show_says_when_hours_open_and_close(fake, run):
@@ -157,6 +185,14 @@ def test_who_lists_sources_and_live_flows(three, fake, run):
     assert re.search(
         r"^tcp +203\.0\.113\.77:50000 +192\.168\.1\.5:8080 +1/1\.9M +1m 15s +0s +open$", out, re.M
     )
+    states = [{**flow, "state": state} for state in ("open", "dialling", "half-closed", "new-state")]
+    fake.answers["GET /v1/mappings/web/who"] = {**use, "flows": states}
+    assert re.findall(r"0s +(.+)$", run("who", "web").out, re.M) == [
+        *("open", "dialling", "half closed", "new-state")
+    ]
+    japanese = run("who", "web", "--lang", "ja").out
+    assert re.findall(r"0秒 +(.+)$", japanese, re.M) == ["通信中", "接続中", "片側終了", "new-state"]
+    assert re.search(r"\d+日( \d+時間)?前$", japanese, re.M)
     fake.answers["GET /v1/mappings/web/who"] = {**use, "flows": []}
     assert run("who", "web").out.endswith("No connection is live.\n")
     fake.answers["GET /v1/mappings/web/who"] = {**use, "sources": [], "flows": []}
@@ -196,10 +232,30 @@ def test_history(fake, run, revisions):
     assert re.split(r"\s{2,}", lines[1].strip()) == [
         *("9", "2026-11-20 07:00", "alice", "cli", "change web (from)", "引っ越し\ufffd[31m")
     ]
-    assert "sekimori.toml" in lines[2]
+    assert "  file sekimori.toml  " in lines[2]
     assert lines[2].endswith("open m0, open m1, open m2 +2")
     assert ran.err == ""
     assert fake.asked[-1][1] == "/v1/history?limit=50"
+
+
+def test_history_speaks_the_words_of_the_command_line(fake, run, revisions):
+    before = fake.mapping(schedule=Schedule.parse("daily/09:00-18:00", "Asia/Tokyo"))
+    after = replace(
+        before,
+        sources=Sources.parse("lan"),
+        lifetime=Lifetime.permanent("x"),
+        schedule=Schedule.parse("daily/09:00-17:00", "UTC"),
+    )
+    made = Made(Verb.CHANGE, before, after)
+    revisions[0].update(rows=[{**render_change(made), "id": "x"}], why="undo of revision 4")
+    assert "change web (from, until, hours)  undo of revision 4" in re.sub(" {3,}", "  ", run("history").out)
+    japanese = run("history", "--lang", "ja").out
+    assert "変更 web (接続元, 期限, 時間帯)" in japanese
+    assert "リビジョン 4 の取り消し" in japanese
+    assert "ファイル sekimori.toml" in japanese
+    revisions[0]["why"] = "by root"
+    assert "root による" in run("history", "--lang", "ja").out
+    assert "  by root" in run("history").out
 
 
 def test_history_says_how_to_see_older_ones(fake, run, revisions):
@@ -234,6 +290,32 @@ def test_status_shows_whatever_the_daemon_says(fake, run):
     assert re.search(r"^from the future +1$", out, re.MULTILINE)
     assert "方式" in run("status", "--lang", "ja").out
     assert run("status", "--json").envelope["data"] == about
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_status_says_where_the_config_file_would_be(fake, run, exists):
+    fake.answers["GET /v1/status"] = {"config": "/etc/s.toml", "config_exists": exists}
+    ending = "" if exists else r" \(not there\)"
+    out = run("status").out
+    assert re.search(rf"^config file +/etc/s\.toml{ending}$", out, re.MULTILINE)
+    assert "exists" not in out
+    assert ("（ありません）" in run("status", "--lang", "ja").out) is not exists
+
+
+@pytest.mark.parametrize("said", ["minecraft", "MC", "minecraft-java"])
+def test_one_preset_by_its_name_or_alias_is_shown_whole(fake, run, said):
+    presets = load_presets()
+    preset = presets.get(said)
+    assert preset is not None
+    found = [preset, presets.all()[0]]
+    fake.answers["GET /v1/presets"] = {"presets": [render_preset(one) for one in found]}
+    for language, label in (("en", "note"), ("ja", "注意")):
+        out = run("presets", said, COLUMNS="80", SEKIMORI_LANG=language).out
+        assert re.search(rf"^{label} +{re.escape(preset.note[language])}$", out, re.MULTILINE)
+        for text in (preset.title[language], *preset.ports, *preset.aliases, str(preset.limit)):
+            assert text in out
+        assert f"sekimori open {preset.name} --to " in out
+        assert out.splitlines()[-1].endswith(f": {presets.all()[0].name}")
 
 
 def test_presets_in_both_languages_at_80_columns(fake, run):

@@ -29,7 +29,7 @@ MAPPING = {
 STATUS = {"state", "since", "checked_at", "problem", "targets"}
 COUNTERS = {
     *("flows_active", "flows_total", "bytes_in", "bytes_out", "packets_in", "packets_out"),
-    *("refused", "failed", "last_flow_at"),
+    *("refused", "failed", "dropped", "last_flow_at"),
 }
 
 

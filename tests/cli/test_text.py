@@ -13,6 +13,7 @@ from sekimori.cli.text import (
     clean,
     lead,
     outside,
+    owner_label,
     short_sources,
     size,
     span,
@@ -46,7 +47,24 @@ def test_size(count, text, tiny):
     [(0, "0s"), (0.4, "0s"), (59.6, "1m"), (75, "1m 15s"), (3600, "1h"), (90000, "1d 1h"), (86400, "1d")],
 )
 def test_span(seconds, text):
-    assert span(seconds) == text
+    assert span(seconds, "en") == text
+
+
+def test_span_in_japanese():
+    assert [span(seconds, "ja") for seconds in (0, 13, 75, 90000)] == ["0秒", "13秒", "1分 15秒", "1日 1時間"]
+
+
+@pytest.mark.parametrize(
+    ("owner", "english", "japanese"),
+    [
+        ("person:root", "root", "root"),
+        ("file:/etc/s.toml", "the file /etc/s.toml", "ファイル /etc/s.toml"),
+        ("device:aa:bb", "the device aa:bb", "機器 aa:bb"),
+        ("martian:x", "martian:x", "martian:x"),
+    ],
+)
+def test_owners_as_people_are_told_of_them(owner, english, japanese):
+    assert (owner_label(owner, "en"), owner_label(owner, "ja")) == (english, japanese)
 
 
 @pytest.mark.parametrize(
@@ -68,8 +86,8 @@ def test_an_end_in_a_sentence():
     assert clock.until_phrase({"expires_at": "2026-11-22T09:30:00+00:00"}) == "今日 18:30まで"
     assert clock.until_phrase({"expires_at": None, "permanent": "本番"}) == "無期限（本番）"
     assert clock.stamp("2026-11-22T09:30:00+00:00") == "2026-11-22T18:30:00+09:00"
-    assert clock.left("2026-11-22T09:30:00+00:00") == "あと 6h 30m"
-    assert clock.ago("2026-11-22T02:59:00Z") == "1m 前"
+    assert clock.left("2026-11-22T09:30:00+00:00") == "あと 6時間 30分"
+    assert clock.ago("2026-11-22T02:59:00Z") == "1分前"
 
 
 @pytest.mark.parametrize(

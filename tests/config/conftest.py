@@ -52,7 +52,7 @@ def refusal(read: Read) -> Refusal:
     def parse(text: str) -> tuple[str, object, object, str]:
         with pytest.raises(Problem) as caught:
             read(text)
-        facts = caught.value.facts
+        facts = {name: caught.value.fact(name) for name in caught.value.facts}
         assert facts["file"] == str(FILE)
         assert f"line {facts['line']}" in caught.value.title("en")
         assert f"{facts['line']} 行目" in caught.value.title("ja")

@@ -121,9 +121,12 @@ def test_a_place_without_a_line_of_its_own_takes_the_nearest_around_it():
 def test_unknown_keys_hint_at_the_near_one_or_at_all():
     place = Place("f", {("lifetim",): 4}, ("lifetim",))
     problem = place.unknown(("lifetime", "longest"))
-    assert problem.facts == {"file": "f", "line": 4, "key": "lifetim", "hint": "Did you mean 'lifetime'?"}
+    assert (problem.facts["file"], problem.facts["line"], problem.facts["key"]) == ("f", 4, "lifetim")
+    assert problem.fix() == "Did you mean 'lifetime'?"
+    assert problem.fix("ja") == "「lifetime」ではありませんか?"
     far = Place("f", {}, ("x",)).unknown(("lifetime", "longest"))
     assert far.fix() == "Keys here: lifetime, longest."
+    assert far.fix("ja") == "ここで使えるキー: lifetime, longest。"
     dashed = Place("f", {}, ("max-connections",)).unknown(("max_connections", "limit"))
     assert dashed.fix() == "Did you mean 'max_connections'?"
 

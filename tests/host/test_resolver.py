@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import cast
@@ -14,7 +15,7 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
-from sekimori.host.resolver import SystemResolver
+from sekimori.host.resolver import SystemResolver, explain_failure
 from sekimori.model.errors import Problem
 
 Records = dict[tuple[str, str], tuple[int, list[str]]]
@@ -91,6 +92,25 @@ async def test_an_unknown_name_is_a_problem(serve) -> None:
     with pytest.raises(Problem) as caught:
         await resolver.resolve("nobody.example")
     assert (caught.value.code, caught.value.exit_code) == ("no-such-host", 4)
+    assert caught.value.fact("why", "ja") == "ネームサーバーが知らない名前です"
+
+
+@pytest.mark.parametrize(
+    ("code", "english", "japanese"),
+    [
+        (socket.EAI_NONAME, "there is no such name", "その名前はありません"),
+        (socket.EAI_NODATA, "the name has no address", "その名前にアドレスがありません"),
+        (socket.EAI_AGAIN, "no name server answered", "ネームサーバーが応答しません"),
+        (socket.EAI_FAIL, "as the system says it", "as the system says it"),
+    ],
+)
+def test_what_the_system_says_of_a_name_is_told_in_both_languages(
+    code: int, english: str, japanese: str
+) -> None:
+    why = explain_failure(socket.gaierror(code, "as the system says it"))
+    problem = Problem("no-such-host", host="nobody.example", why=why)
+    assert problem.title() == f"cannot find the host 'nobody.example': {english}"
+    assert problem.title("ja").endswith(f": {japanese}")
 
 
 async def test_the_hosts_file_comes_first(serve) -> None:

@@ -116,6 +116,16 @@ async def test_undo_is_a_revision_like_any(world: World) -> None:
     assert not world.held("web")
 
 
+async def test_an_undo_says_which_revision_it_takes_back_unless_something_was_said(world: World) -> None:
+    await world.open(name="web")
+    await world.shut("web")
+    closed = world.ledger.revision
+    await world.gate.undo(closed, replace(ALICE, why=""))
+    assert world.ledger.history(limit=1)[0].why == f"undo of revision {closed}"
+    await world.gate.undo(None, replace(ALICE, why="too early"))
+    assert world.ledger.history(limit=1)[0].why == "too early"
+
+
 async def test_undo_can_be_planned(world: World) -> None:
     await world.open(name="web")
     outcome = await world.gate.undo(None, ALICE, plan=True)

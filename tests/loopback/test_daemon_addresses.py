@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import socket
 from contextlib import closing
@@ -95,7 +96,7 @@ def test_two_mappings_never_share_a_port(
         opened({"ports": f"{port + 1}:{inside}", "to": "127.0.0.1", "on": second})
     assert (told.value.code, told.value.exit_code) == ("port-taken", 5)
     assert "'held'" in told.value.title()
-    assert "person:" in told.value.title()
+    assert f"of {getpass.getuser()} has" in told.value.title()
     assert daemon.client.status()["revision"] == revision
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import os
 import signal
@@ -19,6 +18,7 @@ from sekimori.model.target import Target
 from sekimori.planes.relay.plane import RelayPlane
 from sekimori.reconcile.ports import Changes
 from sekimori.testing.contract_plane import PlaneContract, wanted_for
+from sekimori.testing.ports import free_ports
 
 pytestmark = pytest.mark.loopback
 
@@ -31,17 +31,8 @@ class RelayStand:
         self._occupied: dict[int, socket.socket] = {}
 
     def free_ports(self, count: int) -> list[int]:
-        """Ports that were free a moment ago for TCP and UDP."""
-        found: list[int] = []
-        with contextlib.ExitStack() as held:
-            while len(found) < count:
-                tcp = held.enter_context(socket.create_server(("127.0.0.1", 0)))
-                udp = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-                port = tcp.getsockname()[1]
-                with contextlib.suppress(OSError):  # taken for UDP: another one
-                    udp.bind(("127.0.0.1", port))
-                    found.append(port)
-        return found
+        """Ports that are this test's alone."""
+        return [free_ports() for _ in range(count)]
 
     async def occupy(self, port: int) -> None:
         """A listener of another program, as far as the plane can tell."""

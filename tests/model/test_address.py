@@ -80,7 +80,7 @@ def test_ports_are_read(text: str, specs: tuple[PortSpec, ...]) -> None:
 def test_what_is_no_port_is_refused(text: str, why: str) -> None:
     with pytest.raises(Problem) as caught:
         parse_ports(text)
-    assert (caught.value.code, caught.value.facts["why"], caught.value.exit_code) == ("bad-ports", why, 2)
+    assert (caught.value.code, caught.value.fact("why"), caught.value.exit_code) == ("bad-ports", why, 2)
 
 
 @pytest.mark.parametrize("text", ["8000-8010:9000", "80:90-91", "8000-8010:9000-9009"])

@@ -66,12 +66,33 @@ def test_what_is_no_duration_is_refused(text: str, why: str) -> None:
     with pytest.raises(Problem) as caught:
         parse_duration(text)
     assert caught.value.code == "bad-duration"
-    assert why in str(caught.value.facts["why"])
+    assert why in str(caught.value.fact("why"))
 
 
 @given(st.integers(1, TEN_YEARS))
 def test_durations_are_read_back(seconds: int) -> None:
     assert parse_duration(format_duration(seconds)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("24h", "24h"),
+        ("1d", "24h"),
+        ("36h", "36h"),
+        ("1d12h30m", "36h30m"),
+        ("48h", "2d"),
+        ("30d", "30d"),
+        ("4w2d", "30d"),
+        ("1w", "7d"),
+        ("400d", "400d"),
+        ("2d5m", "2d5m"),
+        ("90m", "1h30m"),
+        ("90s", "1m30s"),
+    ],
+)
+def test_durations_are_told_in_hours_up_to_two_days_and_never_in_weeks(typed: str, told: str) -> None:
+    assert format_duration(parse_duration(typed)) == told
 
 
 def test_no_duration_is_still_told() -> None:
@@ -131,7 +152,7 @@ def test_times_are_read(text: str, moment: str) -> None:
 def test_what_is_no_time_ahead_is_refused(text: str, why: str) -> None:
     with pytest.raises(Problem) as caught:
         parse_instant(text, NOON, BERLIN)
-    assert (caught.value.code, caught.value.facts["why"]) == ("bad-time", why)
+    assert (caught.value.code, caught.value.fact("why")) == ("bad-time", why)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sekimori.model.address import IpProtocol, PortPair, PortRange
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Lifetime
-from sekimori.model.mapping import CHANGEABLE, Claim, Hop, Mapping, Owner, OwnerKind, check_name
+from sekimori.model.mapping import CHANGEABLE, Claim, Hop, Mapping, Owner, OwnerKind, check_name, fold_fields
 from sekimori.model.schedule import Schedule
 from sekimori.model.source import Sources
 from sekimori.model.target import Target
@@ -34,6 +34,23 @@ def make(**given: Any) -> Mapping:
         lifetime=Lifetime.lasting(3600, NOW),
     )
     return replace(mapping, **given)
+
+
+def test_owners_are_told_in_both_languages() -> None:
+    assert Owner(OwnerKind.PERSON, "root").label == {"en": "root", "ja": "root"}
+    assert Owner(OwnerKind.FILE, "/etc/s.toml").label == {
+        "en": "the file /etc/s.toml",
+        "ja": "ファイル /etc/s.toml",
+    }
+    labels = [Owner(kind, "{x}").label for kind in OwnerKind]
+    assert len({label["ja"] for label in labels}) == len(OwnerKind)
+    assert all("{x}" in text for label in labels for text in label.values())
+
+
+def test_fields_of_a_document_are_told_in_the_words_of_the_cli() -> None:
+    document = make().to_document()
+    assert fold_fields(["from", "asked", "asked_value", "expires_at", "zone"]) == ["from", "until", "hours"]
+    assert set(fold_fields(document)) & {"asked", "asked_value", "expires_at", "zone"} == set()
 
 
 @settings(max_examples=50, deadline=None)

@@ -68,14 +68,14 @@ def test_hours_are_read(text: str, windows: tuple[Window, ...], shown: str) -> N
 def test_what_are_no_hours_is_refused(text: str, why: str) -> None:
     with pytest.raises(Problem) as caught:
         Schedule.parse(text, "UTC")
-    assert (caught.value.code, caught.value.facts["why"]) == ("bad-hours", why)
+    assert (caught.value.code, caught.value.fact("why")) == ("bad-hours", why)
 
 
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "", "../etc/passwd", "/etc/localtime"])
 def test_an_unknown_zone_is_refused(zone: str) -> None:
     with pytest.raises(Problem) as caught:
         Schedule.parse("daily/09:00-10:00", zone)
-    assert (caught.value.code, caught.value.facts["key"]) == ("bad-value", "zone")
+    assert (caught.value.code, caught.value.fact("key")) == ("bad-value", "zone")
 
 
 @given(schedules())

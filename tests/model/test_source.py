@@ -62,7 +62,7 @@ def test_sources_are_read(text: str, shown: str) -> None:
 def test_what_names_no_source_is_refused(text: str, why: str) -> None:
     with pytest.raises(Problem) as caught:
         Sources.parse(text)
-    assert (caught.value.code, caught.value.facts["why"]) == ("bad-source", why)
+    assert (caught.value.code, caught.value.fact("why")) == ("bad-source", why)
 
 
 @given(sources().filter(lambda read: read != Sources()))

@@ -180,7 +180,7 @@ def test_what_is_no_person_touches_only_its_own(table: Table, kind: OwnerKind) -
     for ask in asks:
         for undoing in (False, True):
             problem = table.refuse(ask, by=stranger, undoing=undoing)
-            assert (problem.code, problem.facts["who"]) == ("not-permitted", f"{kind}:x")
+            assert (problem.code, problem.fact("who")) == ("not-permitted", f"the {kind} x")
     for define in (Define("office", OFFICE), Define("office", None)):
         assert table.refuse(define, by=stranger).code == "not-permitted"
     table.grant(Renew("own", add=60), by=stranger)

@@ -59,7 +59,18 @@ def test_sources_left_to_us_are_told_and_those_said_are_not(table: Table) -> Non
     assert "--from anyone" in notice.text("ja")
     assert notice.text("ja") != notice.text()
     assert table.grant(table.submit("81", from_="lan")).notices == ()
-    assert table.grant(table.submit("minecraft")).notices == ()  # the preset admits anyone
+    codes = [notice.code for notice in table.grant(table.submit("minecraft")).notices]
+    assert "sources-defaulted" not in codes  # the preset admits anyone
+
+
+def test_what_a_preset_says_should_be_known_is_told(table: Table) -> None:
+    (notice,) = table.grant(table.submit("minecraft")).notices
+    preset = table.presets.get("minecraft")
+    assert preset is not None
+    assert notice.code == "preset-note"
+    assert notice.text() == f"{preset.title['en']}: {preset.note['en']}"
+    assert notice.text("ja") == f"{preset.title['ja']}: {preset.note['ja']}"
+    assert table.grant(table.submit("81", from_="anyone")).notices == ()
 
 
 def test_names_are_chosen_after_the_port_and_free(table: Table) -> None:
@@ -97,7 +108,7 @@ def test_what_is_said_comes_before_the_preset(table: Table) -> None:
 @pytest.mark.parametrize(("words", "key"), [({"to": "self"}, "the port"), ({"ports": "80"}, "--to")])
 def test_a_port_and_a_target_must_be_said(table: Table, words: dict[str, object], key: str) -> None:
     problem = table.refuse(Submit(table.wish(**words)))
-    assert (problem.code, problem.facts["key"], problem.exit_code) == ("missing", key, 2)
+    assert (problem.code, problem.fact("key"), problem.exit_code) == ("missing", key, 2)
 
 
 # -- risks -------------------------------------------------------------------------------
@@ -205,9 +216,9 @@ def test_a_plane_that_cannot_is_told_with_its_reason() -> None:
     assert table.open("80").path == (Hop("small"),)
     assert table.open("udp/80").path == (Hop("relay"),)
     problem = table.refuse(table.submit("udp/81", via="small"))
-    assert (problem.facts["why"], problem.facts["able"]) == ("it knows TCP only", "relay")
+    assert (problem.fact("why"), problem.facts["able"]) == ("it knows TCP only", "relay")
     table.rules = replace(table.rules, planes=(TcpOnly("small"),))
-    assert table.refuse(table.submit("udp/81")).facts["why"] == "small: it knows TCP only"
+    assert table.refuse(table.submit("udp/81")).fact("why") == "small: it knows TCP only"
     # What it is via is chosen again when the terms change.
     table = Table(planes=(TcpOnly("small"), MemoryPlane("relay")))
     table.open("80", name="web")
@@ -260,14 +271,14 @@ def test_what_only_looks_like_a_loop_is_granted(table: Table, ports: str, to: st
 
 @pytest.mark.parametrize(
     ("words", "asked"),
-    [({"for_": "3h"}, "3h"), ({"permanent": "x"}, "ever"), ({"until": "2025-06-16"}, None), ({}, "1d")],
+    [({"for_": "3h"}, "3h"), ({"permanent": "x"}, "ever"), ({"until": "2025-06-16"}, None), ({}, "24h")],
 )
 def test_the_longest_lifetime_holds(words: dict[str, object], asked: str | None) -> None:
     table = Table(longest=7200)
     problem = table.refuse(table.submit(**words))  # type: ignore[arg-type]
     assert (problem.code, problem.exit_code, problem.facts["allowed"]) == ("lifetime-too-long", 8, "2h")
     if asked is not None:
-        assert problem.facts["asked"] == asked
+        assert problem.fact("asked") == asked
     table.open(for_="2h", name="web")
     assert table.refuse(Renew("web", add=3600)).code == "lifetime-too-long"
     table.now += 1800
@@ -309,7 +320,7 @@ def test_ports_held_by_another(
         return
     problem = table.refuse(ask)
     assert (problem.code, problem.exit_code) == ("port-taken", 5)
-    assert (problem.facts["name"], problem.facts["owner"]) == ("first", "person:bob")
+    assert (problem.facts["name"], problem.fact("owner")) == ("first", "bob")
 
 
 def test_two_of_one_batch_are_held_against_each_other(table: Table) -> None:
@@ -334,7 +345,7 @@ def test_closing_makes_room_in_the_same_batch(table: Table) -> None:
 def test_names_are_taken_whatever_their_case(table: Table) -> None:
     table.open("80", name="Web", by=BOB)
     problem = table.refuse(table.submit("81", name="wEB"))
-    assert (problem.code, problem.facts["owner"]) == ("name-taken", "person:bob")
+    assert (problem.code, problem.fact("owner")) == ("name-taken", "bob")
     table.open("82", name="other")
     assert table.refuse(table.change("other", name="WEB")).code == "name-taken"
     table.grant(table.change("other", name="OTHER"))  # its own

@@ -12,6 +12,7 @@ from sekimori.cli.changes import describe_done, describe_plan
 from sekimori.cli.grammar import FileName, Writing
 from sekimori.cli.misuse import Misuse
 from sekimori.cli.session import Session
+from sekimori.model.causes import cause, os_cause
 from sekimori.model.errors import EXIT_CODES, Kind, Problem
 
 __all__ = ["apply", "diff"]
@@ -71,9 +72,9 @@ def _read(verb: str, file: str | None) -> tuple[str | None, str | None]:
             return None, sys.stdin.read()
         return os.path.abspath(file), Path(file).read_text(encoding="utf-8")
     except OSError as error:
-        raise Problem("no-config", file=file, why=error.strerror or str(error)) from None
+        raise Problem("no-config", file=file, why=os_cause(error)) from None
     except UnicodeDecodeError:
-        raise Problem("no-config", file=file, why="it is not UTF-8 text") from None
+        raise Problem("no-config", file=file, why=cause("not-utf8-text")) from None
 
 
 def _confirm_closing(session: Session, name: str | None, text: str | None) -> None:

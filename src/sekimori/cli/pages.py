@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from sekimori.cli.session import Session
-from sekimori.cli.text import all_sources, clean, size, wide
+from sekimori.cli.text import all_sources, clean, owner_label, size, wide
 from sekimori.cli.words import has_word
 
-__all__ = ["page_mapping", "page_status"]
+__all__ = ["page_mapping", "page_preset", "page_status"]
 
 Row = tuple[str, str]
 View = Mapping[str, Any]
 
-_PLAIN: Final = ("via", "limit", "limit_total", "max_connections", "idle", "preset", "owner", "managed_by")
+_PLAIN: Final = ("via", "limit", "limit_total", "max_connections", "idle", "preset")
 """Fields shown as they are, where they are set."""
 
 
@@ -24,9 +24,36 @@ def page_mapping(session: Session, view: View) -> str:
     return _lines((session.word(f"field.{field}"), clean(text)) for field, text in rows if text)
 
 
+def page_preset(session: Session, preset: View) -> str:
+    """One known service: what it takes unless told otherwise, and what to know of it."""
+    language = session.options.language
+    rows = {
+        "name": preset["name"],
+        "title": _translated(preset["title"], language),
+        "aliases": ", ".join(preset["aliases"]),
+        "ports": ", ".join(preset["ports"]),
+        "from": all_sources(preset["from"], language),
+        "for": preset["for"],
+        "limit": preset["limit"],
+        "risk": session.word(f"risk.{preset['risk']}"),
+        "danger": preset["danger"],
+        "note": _translated(preset["note"], language),
+    }
+    ending = session.word("presets.to-open", name=preset["name"])
+    lines = _lines((session.word(f"field.{field}"), clean(text)) for field, text in rows.items() if text)
+    return "\n".join([lines, "", ending])
+
+
+def _translated(texts: Mapping[str, str], language: str) -> str:
+    return texts.get(language) or texts.get("en", "")
+
+
 def page_status(session: Session, about: View) -> str:
     """How the daemon is: what it said of itself, a line each."""
-    rows = [(_status_word(session, key), clean(_flat(session, key, value))) for key, value in about.items()]
+    shown = {key: value for key, value in about.items() if key != "config_exists"}
+    if about.get("config") and not about.get("config_exists", True):
+        shown["config"] = session.word("status.not-there", path=about["config"])
+    rows = [(_status_word(session, key), clean(_flat(session, key, value))) for key, value in shown.items()]
     return "\n".join([session.word("status.running", socket=session.socket), "", _lines(rows)])
 
 
@@ -60,6 +87,8 @@ def _rows_terms(session: Session, view: View) -> Iterator[Row]:
     yield "on", view.get("on") or session.word("open.everywhere")
     for field in _PLAIN:
         yield field, "" if view.get(field) is None else str(view[field])
+    yield "owner", owner_label(str(view["owner"]), session.options.language)
+    yield "managed_by", view.get("managed_by") or ""
     yield "path", " → ".join(view.get("path") or ())
     yield "proxy_protocol", f"v{view['proxy_protocol']}" if view.get("proxy_protocol") else ""
     yield "risk", session.word(f"risk.{view['risk']}") if view.get("risk") else ""
@@ -77,13 +106,19 @@ def _rows_traffic(session: Session, view: View) -> Iterator[Row]:
         text, packets = size(counters[f"bytes_{side}"]), counters[f"packets_{side}"]
         # A stream has no packets to count: only its bytes reach user space.
         yield side, session.word("value.traffic", bytes=text, packets=packets) if packets else text
-    yield "refused", _counts(counters.get("refused"))
-    yield "failed", _counts(counters.get("failed"))
+    yield "refused", _counts(session, counters.get("refused"))
+    yield "failed", _counts(session, counters.get("failed"))
+    yield "dropped", _counts(session, counters.get("dropped"))
     yield "last_flow", session.clock.ago(counters["last_flow_at"]) if counters.get("last_flow_at") else ""
 
 
-def _counts(causes: Mapping[str, int] | None) -> str:
-    return ", ".join(f"{cause} {count}" for cause, count in (causes or {}).items() if count)
+def _counts(session: Session, causes: Mapping[str, int] | None) -> str:
+    return ", ".join(f"{_cause(session, cause)} {count}" for cause, count in (causes or {}).items() if count)
+
+
+def _cause(session: Session, name: str) -> str:
+    """The word for a cause; a newer daemon may have more of them."""
+    return session.word(f"cause.{name}") if has_word(f"cause.{name}") else name
 
 
 def _status_word(session: Session, key: str) -> str:

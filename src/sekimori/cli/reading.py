@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sekimori.cli.misuse import Misuse
-from sekimori.cli.pages import page_mapping, page_status
+from sekimori.cli.pages import page_mapping, page_preset, page_status
 from sekimori.cli.session import Session
 
 __all__ = ["export", "history", "ls", "presets", "show", "status", "who"]
@@ -77,11 +77,25 @@ def presets(search: str | None = None, /, *, session: Session) -> int:
     def human() -> str:
         if not found:
             return session.word("presets.none", text=search or "")
+        if (meant := _meant(found, search or "")) is not None:
+            return _page_preset(session, meant, found)
         from sekimori.cli.tables import draw_presets
 
         return draw_presets(session, found)
 
     return session.answer({"presets": found}, human)
+
+
+def _meant(found: Sequence[Mapping[str, Any]], search: str) -> Mapping[str, Any] | None:
+    """The preset whose name or alias was said."""
+    word = search.strip().lower()
+    return next((one for one in found if word in (one["name"], *one["aliases"])), None)
+
+
+def _page_preset(session: Session, preset: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> str:
+    others = ", ".join(one["name"] for one in found if one is not preset)
+    page = page_preset(session, preset)
+    return page + "\n" + session.word("presets.also", names=others) if others else page
 
 
 def export(*, session: Session) -> int:

@@ -7,8 +7,10 @@ Japanese text lines up.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from io import StringIO
 from typing import Any, Final
 
@@ -17,7 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from sekimori.cli.session import Session
-from sekimori.cli.text import clean, lead, short_sources, span, tiny_size
+from sekimori.cli.text import clean, lead, owner_label, short_sources, span, tiny_size
+from sekimori.cli.words import has_word
+from sekimori.model.mapping import fold_fields
 
 __all__ = [
     "draw",
@@ -41,6 +45,12 @@ _SHAPES: Final = {
     "outside-hours": ("○", "blue"),
     "failed": ("×", "bold red"),
 }
+_NUMERIC: Final = frozenset({"now", "bytes", "refused"})
+_OURS: Final = {
+    "history.undo-of": re.compile(r"undo of revision (\d+)"),
+    "history.by": re.compile(r"by (\S+)"),
+}
+"""Reasons that the daemon writes where nobody gave one."""
 _UNBOUNDED: Final = 10_000
 """Columns of an output that is no terminal: nothing is cut or wrapped for `grep` and `awk`."""
 
@@ -94,19 +104,20 @@ def tabulate(session: Session, views: Sequence[View], console: Console) -> Rende
 
 def _on_one_line(session: Session, views: Sequence[View]) -> Table:
     managed = any(view.get("managed_by") for view in views)
-    table = _table(session, "name", "leads", "sources", "until", "state", "now>", "bytes>")
+    keys = ["name", "leads", "sources", "until", "state", *_figures(views)]
+    table = _table(session, *(f"{key}>" if key in _NUMERIC else key for key in keys))
     if managed:
         table.add_column(session.word("head.managed"), overflow="fold")
     for view in views:
         cells = _cells(session, view)
-        row = [cells[key] for key in ("name", "leads", "sources", "until", "state", "now", "bytes")]
+        row = [cells[key] for key in keys]
         table.add_row(*row, *([_manager(session, view)] if managed else []))
     return table
 
 
 def _on_two_lines(session: Session, views: Sequence[View]) -> Text:
     """The short facts in columns; below each, indented, what leads where and who manages it."""
-    keys = ("name", "sources", "until", "state", "now", "bytes")
+    keys = ("name", "sources", "until", "state", *_figures(views))
     rows = [{key: Text(session.word(f"head.{key}"), style="bold") for key in keys}]
     rows += [{key: Text.assemble(cell) for key, cell in _cells(session, view).items()} for view in views]
     widths = {key: max(row[key].cell_len for row in rows) for key in keys}
@@ -114,12 +125,21 @@ def _on_two_lines(session: Session, views: Sequence[View]) -> Text:
     for row, view in zip(rows, (None, *views), strict=True):
         for key in keys:
             pad = " " * (widths[key] - row[key].cell_len)
-            row[key] = Text(pad) + row[key] if key in ("now", "bytes") else row[key] + pad
+            row[key] = Text(pad) + row[key] if key in _NUMERIC else row[key] + pad
         lines.append(Text("  ").join(row[key] for key in keys))
         if view is not None:
             manager = f"   ({_manager(session, view)})" if view.get("managed_by") else ""
             lines.append(Text(f"  {row['leads']}{manager}"))
     return Text("\n").join(lines)
+
+
+def _figures(views: Sequence[View]) -> list[str]:
+    """The columns of figures: refusals stand there only where somebody was refused."""
+    return ["now", "bytes", *(["refused"] if any(map(_refused, views)) else [])]
+
+
+def _refused(view: View) -> int:
+    return sum((view["counters"].get("refused") or {}).values())
 
 
 def _cells(session: Session, view: View) -> dict[str, str | Text]:
@@ -132,6 +152,7 @@ def _cells(session: Session, view: View) -> dict[str, str | Text]:
         "state": state_word(session, view["status"]["state"]),
         "now": str(counters["flows_active"]),
         "bytes": f"{tiny_size(counters['bytes_in'])}/{tiny_size(counters['bytes_out'])}",
+        "refused": str(_refused(view)),
     }
 
 
@@ -166,9 +187,9 @@ def draw_flows(session: Session, flows: Sequence[View]) -> str:
             one["source"],
             one["target"],
             f"{tiny_size(one['bytes_in'])}/{tiny_size(one['bytes_out'])}",
-            span(one["age"]),
-            span(one["idle"]),
-            one["state"],
+            span(one["age"], session.options.language),
+            span(one["idle"], session.options.language),
+            session.word(state) if has_word(state := f"flow.{one['state']}") else one["state"],
         )
     return draw(table)
 
@@ -180,10 +201,10 @@ def draw_history(session: Session, revisions: Sequence[View]) -> str:
         table.add_row(
             str(one["number"]),
             session.clock.when(one["at"]),
-            _person(one["actor"]),
+            _person(session, one["actor"]),
             one["door"],
             _what(session, one["rows"]),
-            clean(one["why"]),
+            _why(session, one["why"]),
         )
     return draw(table)
 
@@ -212,21 +233,38 @@ def _what(session: Session, rows: Sequence[View]) -> str:
 
 def _row(session: Session, row: View) -> str:
     verb = session.word(f"verb.{row['verb']}")
-    fields = ", ".join(row.get("changed") or ()) if row["verb"] == "change" else ""
+    changed = fold_fields(row.get("changed") or ()) if row["verb"] == "change" else ()
+    fields = ", ".join(map(partial(_field, session), changed))
     return f"{verb} {clean(str(row['name']))}" + (f" ({fields})" if fields else "")
+
+
+def _field(session: Session, name: str) -> str:
+    """A field as it is written on the command line; in other languages, its word."""
+    key = f"field.{name}"
+    return session.word(key) if session.options.language != "en" and has_word(key) else name
+
+
+def _why(session: Session, why: str) -> str:
+    """The reason as it was given; what the daemon wrote by itself, in this language."""
+    for key, pattern in _OURS.items():
+        if found := pattern.fullmatch(why):
+            return session.word(key, what=clean(found[1]))
+    return clean(why)
 
 
 def _manager(session: Session, view: View) -> str:
     """The file that manages it, or the person whose it is."""
     if view.get("managed_by"):
         return session.word("managed.file", name=clean(os.path.basename(str(view["managed_by"]))))
-    return _person(str(view["owner"]))
+    return _person(session, str(view["owner"]))
 
 
-def _person(owner: str) -> str:
-    """An owner without its kind; a file without its directories."""
+def _person(session: Session, owner: str) -> str:
+    """An owner in the width of a table: a file without its directories."""
     kind, _, name = owner.partition(":")
-    return clean(os.path.basename(name) if kind == "file" else name)
+    if kind == "file":
+        return session.word("managed.file", name=clean(os.path.basename(name)))
+    return owner_label(owner, session.options.language)
 
 
 def _table(session: Session, *heads: str) -> Table:

@@ -18,6 +18,7 @@ __all__ = [
     "clean",
     "lead",
     "outside",
+    "owner_label",
     "short_sources",
     "size",
     "span",
@@ -127,7 +128,7 @@ class Clock:
     def ago(self, instant: str) -> str:
         """How long ago it was."""
         passed = max(0.0, (self.now - self._local(instant)).total_seconds())
-        return word("when.ago", self._language, duration=span(passed))
+        return word("when.ago", self._language, duration=span(passed, self._language))
 
     def until(self, view: Mapping[str, Any]) -> str:
         """`tomorrow 18:00` or `permanent`, for a table."""
@@ -144,17 +145,29 @@ class Clock:
     def left(self, instant: str) -> str:
         """How long it still is."""
         ahead = (self._local(instant) - self.now).total_seconds()
-        return word("when.in", self._language, duration=span(max(0.0, ahead)))
+        return word("when.in", self._language, duration=span(max(0.0, ahead), self._language))
 
     def _local(self, instant: str) -> datetime:
         at = datetime.fromisoformat(instant)
         return at.astimezone(self._fixed.tzinfo) if self._fixed is not None else at.astimezone()
 
 
-def span(seconds: float) -> str:
-    """A duration in its two greatest units: `1d 4h`, `12s`."""
+def owner_label(owner: str, language: str) -> str:
+    """An owner as people are told of it: `root`, `the file /etc/…`; unknown kinds as they are."""
+    from sekimori.model.mapping import Owner  # here, for most commands show no owner
+
+    try:
+        return clean(Owner.parse(owner).label[language])
+    except ValueError:  # a newer daemon may know more kinds
+        return clean(owner)
+
+
+def span(seconds: float, language: str) -> str:
+    """A duration in its two greatest units: `1d 4h`, `12s`; `1日 4時間`, `12秒`."""
     left = timedelta(seconds=round(seconds))
     hours, rest = divmod(left.seconds, 3600)
-    parts = [(left.days, "d"), (hours, "h"), (rest // 60, "m"), (rest % 60, "s")]
+    counts = (left.days, hours, rest // 60, rest % 60)
+    units = [word(f"unit.{name}", language) for name in ("d", "h", "m", "s")]
+    parts = list(zip(counts, units, strict=True))
     first = next((index for index, (count, _) in enumerate(parts) if count), 3)
-    return " ".join(f"{count}{unit}" for count, unit in parts[first : first + 2] if count) or "0s"
+    return " ".join(f"{count}{unit}" for count, unit in parts[first : first + 2] if count) or f"0{units[-1]}"

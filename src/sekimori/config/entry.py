@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from sekimori.config.lines import Place
 from sekimori.config.schema import MAPPING_KEYS, Entry
+from sekimori.model.causes import Text, cause, in_language
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Lifetime, parse_instant
 from sekimori.model.mapping import check_name
@@ -49,10 +50,13 @@ def read_entry(name: str, table: Mapping[str, Any], place: Place, reading: Readi
     return Entry(name, wish, place, table.get("paused"))
 
 
-def explain(problem: Problem) -> str:
+def explain(problem: Problem) -> Text:
     """The cause of a problem as part of another sentence, with the near names where it has some."""
-    near = str(problem.facts.get("near", "")).strip().rstrip(".")
-    return f"{problem.title()} ({near})" if near else problem.title()
+    found = problem.facts.get("near")
+    if not found:
+        return problem.titles
+    near = {each: str(in_language(found, each)).strip(" .。") for each in problem.titles}
+    return cause("with-near", title=problem.titles, near=near)
 
 
 def _check_keys(name: str, table: Mapping[str, Any], place: Place) -> None:
@@ -63,25 +67,25 @@ def _check_keys(name: str, table: Mapping[str, Any], place: Place) -> None:
     for key, value in table.items():
         if key in MAPPING_KEYS:
             continue
-        advice = ""
+        advice: Text | None = None
         if key == "name":
-            advice = "The name is the key of the table: [mappings.NAME]."
+            advice = cause("hint-name")
         elif isinstance(value, dict):
-            advice = f'For a name with a dot, write [mappings."{name}.{key}"].'
+            advice = cause("hint-dotted", name=f"{name}.{key}")
         raise place.at(key).unknown(MAPPING_KEYS, advice)
     for key in ("ports", "to"):
         if key not in table:
-            raise place.bad(f"'{key}' is missing")
+            raise place.bad(cause("key-missing", key=key))
     given = [key for key in _LIFETIMES if key in table]
     if len(given) > 1:
-        raise place.at(given[1]).bad(f"'{given[0]}' is given too; keep one of the two")
+        raise place.at(given[1]).bad(cause("given-too", key=given[0]))
     if not isinstance(table.get("paused", False), bool):
-        raise place.at("paused").bad("it is neither true nor false")
+        raise place.at("paused").bad(cause("not-boolean"))
 
 
 def _read_zone(zone: object, place: Place) -> str:
     if not isinstance(zone, str):
-        raise place.bad("it is not text")
+        raise place.bad(cause("not-text"))
     try:
         load_zone(zone)
     except Problem as problem:
@@ -121,12 +125,12 @@ def _read_until(value: object, place: Place, reading: Reading) -> int:
     text = value.isoformat() if isinstance(value, date) else value  # a datetime is a date too
     if not isinstance(text, str) or not _WHOLE_DATE.match(text):
         # '18:00' and 'tomorrow' would mean another day at every reading of the file.
-        raise place.bad("a file needs the whole date: 2026-12-01, or 2026-12-01T18:00")
+        raise place.bad(cause("whole-date"))
     here = load_zone(reading.zone)
     try:
         instant = _instant(text, here)
     except (Problem, ValueError, OverflowError):
-        raise place.bad(f"'{text}' is not a time") from None
+        raise place.bad(cause("not-this-time", text=text)) from None
     if instant <= reading.now:
         return instant
     try:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Final
 
+from sekimori.model.causes import Text, cause
 from sekimori.model.errors import Problem
 
 __all__ = ["KeyPath", "Place", "key_lines", "last_statement_line", "show_key"]
@@ -90,18 +91,19 @@ class Place:
                 return line
         return 1
 
-    def bad(self, why: str) -> Problem:
+    def bad(self, why: Text) -> Problem:
         """The problem of a value that cannot be used."""
         return Problem("bad-config", file=self.file, line=self.line, key=show_key(self.path), why=why)
 
-    def unknown(self, known: tuple[str, ...], advice: str = "") -> Problem:
+    def unknown(self, known: tuple[str, ...], advice: Text | None = None) -> Problem:
         """The problem of a key that is none of `known`."""
         name = str(self.path[-1])
         word = name.lower().replace("-", "_")
         # 'form' is 'from' with two letters swapped before it is nearly 'for'.
         swapped = [each for each in known if sorted(each) == sorted(word)]
         near = swapped or get_close_matches(word, known, n=1)
-        hint = advice or (f"Did you mean '{near[0]}'?" if near else f"Keys here: {', '.join(known)}.")
+        usual = cause("hint-near", name=near[0]) if near else cause("hint-keys", names=", ".join(known))
+        hint = advice or usual
         return Problem("unknown-key", file=self.file, line=self.line, key=show_key(self.path), hint=hint)
 
 

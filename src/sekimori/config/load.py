@@ -14,6 +14,7 @@ from sekimori.config.entry import explain, read_entry
 from sekimori.config.lines import KeyPath, Place, key_lines, last_statement_line
 from sekimori.config.schema import ApiSettings, Config, DaemonSettings, Entry, PolicySettings, RelaySettings
 from sekimori.model.address import IPNetwork
+from sekimori.model.causes import Unreadable, cause, os_cause
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import format_duration, parse_duration
 from sekimori.model.request import Reading
@@ -24,7 +25,7 @@ __all__ = ["load_config", "parse_config"]
 
 _S = TypeVar("_S")
 _Readers = Mapping[str, Callable[[Any], object]]
-# By key: what turns its value into ours, or raises ValueError or Problem with the reason.
+# By key: what turns its value into ours, or raises Unreadable or Problem with the reason.
 
 _SECTIONS: Final = ("daemon", "api", "relay", "policy", "lists", "mappings")
 _SOCKET_BYTES: Final = 107
@@ -45,13 +46,13 @@ def load_config(path: Path, reading: Reading) -> Config:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise Problem("no-config", file=str(path), why=error.strerror or str(error)) from None
+        raise Problem("no-config", file=str(path), why=os_cause(error)) from None
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        byte = f"byte 0x{data[error.start]:02x}"
-        raise Problem("bad-config", file=str(path), line=line, key=byte, why="it is not UTF-8") from None
+        byte = cause("at-byte", byte=f"0x{data[error.start]:02x}")
+        raise Problem("bad-config", file=str(path), line=line, key=byte, why=cause("not-utf8")) from None
     return parse_config(text, path, reading)
 
 
@@ -75,7 +76,7 @@ def parse_config(text: str, path: Path, reading: Reading) -> Config:
     if policy.longest is not None and policy.lifetime > policy.longest:
         key = "lifetime" if ("policy", "lifetime") in lines else "longest"
         asked, cap = format_duration(policy.lifetime), format_duration(policy.longest)
-        raise root.at("policy", key).bad(f"lifetime ({asked}) is more than longest ({cap})")
+        raise root.at("policy", key).bad(cause("over-longest", asked=asked, cap=cap))
     return Config(
         path=path,
         daemon=daemon,
@@ -92,22 +93,24 @@ def _parse_toml(text: str, file: str) -> tuple[dict[str, Any], Mapping[KeyPath, 
     try:
         return tomllib.loads(text), key_lines(text)
     except RecursionError:
-        line, key, why = _deep_line(text), "brackets", "they are nested too deeply"
+        found = _deep_line(text), cause("at-brackets"), cause("nested")
     except ValueError as error:  # also plain ones, as for a number of thousands of digits
-        line, key, why = _syntax_error(str(error), text)
+        found = _syntax_error(str(error), text)
+    line, key, why = found
     raise Problem("bad-config", file=file, line=line, key=key, why=why)
 
 
-def _syntax_error(message: str, text: str) -> tuple[int, str, str]:
+def _syntax_error(message: str, text: str) -> tuple[int, dict[str, str], dict[str, str]]:
     """The line, the column and the cause in what `tomllib` says."""
     where = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", message, re.DOTALL)
     if where is not None:
-        return int(where[2]), f"column {where[3]}", where[1]
+        return int(where[2]), cause("at-column", column=where[3]), cause("toml", text=where[1])
     digits = re.search(r"[0-9_]{4000}", text)
     if digits is not None and "digits" in message:
-        return text.count("\n", 0, digits.start()) + 1, "number", "it has too many digits"
+        return text.count("\n", 0, digits.start()) + 1, cause("at-number"), cause("digits")
     # What the end of the file was met in was opened further up, and that is the line to look at.
-    return last_statement_line(text), "up to the end", message.removesuffix(" (at end of document)")
+    why = cause("toml", text=message.removesuffix(" (at end of document)"))
+    return last_statement_line(text), cause("at-end"), why
 
 
 def _deep_line(text: str) -> int:
@@ -138,14 +141,14 @@ def _read_value(reader: Callable[[Any], _S], value: object, place: Place) -> _S:
         return reader(value)
     except Problem as problem:
         raise place.bad(explain(problem)) from None
-    except ValueError as error:
-        raise place.bad(str(error)) from None
+    except Unreadable as error:
+        raise place.bad(error.why) from None
 
 
 def _table(document: Mapping[str, Any], place: Place) -> Mapping[str, Any]:
     table = document.get(str(place.path[-1]), {})
     if not isinstance(table, dict):
-        raise place.bad(f"it is not a table; write [{place.path[-1]}]")
+        raise place.bad(cause("not-a-table", table=place.path[-1]))
     return table
 
 
@@ -160,7 +163,7 @@ def _read_lists(document: Mapping[str, Any], place: Place) -> dict[str, tuple[IP
     for name, prefixes in _table(document, place).items():
         _check_list_name(name, place.at(name))
         if not isinstance(prefixes, list):
-            raise place.at(name).bad("it is not a list of prefixes in brackets")
+            raise place.at(name).bad(cause("not-prefixes"))
         found = [_read_value(_prefix, prefix, place.at(name, index)) for index, prefix in enumerate(prefixes)]
         lists[name] = tuple(dict.fromkeys(found))
     return lists
@@ -168,13 +171,13 @@ def _read_lists(document: Mapping[str, Any], place: Place) -> dict[str, tuple[IP
 
 def _check_list_name(name: str, place: Place) -> None:
     if name in (LAN, "anyone"):
-        raise place.bad(f"'{name}' has a meaning of its own; choose another name")
+        raise place.bad(cause("reserved-name", name=name))
     try:
         usable = Sources.parse(name).lists == (name,)
     except Problem:
         usable = False
     if not usable:
-        raise place.bad("a list's name has a-z, 0-9, '-', '_' and '.', and begins with a letter")
+        raise place.bad(cause("list-name"))
 
 
 def _read_mappings(document: Mapping[str, Any], place: Place, reading: Reading) -> tuple[Entry, ...]:
@@ -182,11 +185,11 @@ def _read_mappings(document: Mapping[str, Any], place: Place, reading: Reading) 
     for name, table in _table(document, place).items():
         here = place.at(name)
         if not isinstance(table, dict):
-            raise here.bad(f"it is not a table; write [mappings.{name}]")
+            raise here.bad(cause("not-a-table", table=f"mappings.{name}"))
         entry = read_entry(name, table, here, reading)
         other = entries.setdefault(name.lower(), entry)
         if other is not entry:
-            raise here.bad(f"'{other.name}' on line {other.line} is the same name")
+            raise here.bad(cause("same-name", name=other.name, line=other.line))
     return tuple(entries.values())
 
 
@@ -194,29 +197,29 @@ def _prefix(value: object) -> IPNetwork:
     text = _text(value)
     try:
         return parse_prefix(text)
-    except ValueError as error:
-        raise ValueError(f"'{text}': {error}") from None
+    except Unreadable as error:
+        raise Unreadable("quoted", text=text, why=error.why) from None
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("it is not text in quotes")
+        raise Unreadable("not-quoted")
     if not value.strip():
-        raise ValueError("it is empty")
+        raise Unreadable("empty")
     return value
 
 
 def _absolute(value: object) -> Path:
     path = Path(_text(value))
     if not path.is_absolute() or "\0" in str(path):
-        raise ValueError("it is not an absolute path")
+        raise Unreadable("not-absolute")
     return path
 
 
 def _socket(value: object) -> Path:
     path = _absolute(value)
     if len(bytes(path)) > _SOCKET_BYTES:
-        raise ValueError(f"a socket's path has {_SOCKET_BYTES} bytes at most")
+        raise Unreadable("socket-bytes", most=_SOCKET_BYTES)
     return path
 
 
@@ -228,20 +231,20 @@ def _zone(value: object) -> str:
 
 def _users(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
-        raise ValueError("it is not a list of users and @groups in brackets")
+        raise Unreadable("not-users")
     return tuple(dict.fromkeys(_user(each, group=True) for each in value))
 
 
 def _user(value: object, *, group: bool = False) -> str:
     name = _text(value)
     if not _USER.fullmatch(name.removeprefix("@") if group else name):
-        raise ValueError(f"'{name}' is not the name of a user" + (" or an @group" if group else ""))
+        raise Unreadable("not-a-user-or-group" if group else "not-a-user", name=name)
     return name
 
 
 def _workers(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST_WORKERS:
-        raise ValueError(f"it is not a number from 1 to {_MOST_WORKERS}")
+        raise Unreadable("not-in-range", first=1, last=_MOST_WORKERS)
     return value
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from sekimori.config.schema import Config, Entry
 from sekimori.config.terms import complete, differing, loses_risk
+from sekimori.model.causes import cause
 from sekimori.model.decision import Notice
 from sekimori.model.lifetime import Asked
 from sekimori.model.mapping import Mapping as PortMapping
@@ -120,7 +121,7 @@ def _plan_entry(entry: Entry, case: _Case) -> _Plan:
         # An old export must still restore what has not ended.
         return _Plan(notice=_passed_notice(entry))
     if entry.has_passed(now):
-        raise entry.place.at("until").bad("it has passed; give a time that lies ahead, or remove the entry")
+        raise entry.place.at("until").bad(cause("entry-passed"))
     if stands is None:
         return _Plan(opens=_open(entry, want))
     return _alter(entry, want, stands, ended=ended)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from sekimori.model.address import PortPair, PortSpec
-from sekimori.model.lifetime import Asked, Lifetime
+from sekimori.model.lifetime import Asked, Lifetime, parse_duration
 from sekimori.model.limits import Rate
 from sekimori.model.mapping import Mapping
 from sekimori.model.preset import Preset
@@ -96,6 +96,8 @@ def _same_lifetime(stands: Lifetime, wanted: Lifetime) -> bool:
         return False
     if wanted.asked is Asked.UNTIL:
         return stands.expires_at == wanted.expires_at
+    if wanted.asked is Asked.FOR:
+        return parse_duration(stands.value) == parse_duration(wanted.value)
     return stands.value == wanted.value
 
 

@@ -14,6 +14,7 @@ from typing import Final
 from sekimori.config.load import load_config
 from sekimori.config.schema import Config
 from sekimori.host.zone import local_zone
+from sekimori.model.causes import cause
 from sekimori.model.errors import Problem
 from sekimori.model.places import places
 from sekimori.model.request import Reading
@@ -126,7 +127,6 @@ def _worker_user(name: str | None) -> tuple[int, int] | None:
     try:
         entry = pwd.getpwnam(name or "nobody")
     except KeyError:
-        raise Problem(
-            "bad-value", key="relay.user", text=name or "nobody", why="there is no such user"
-        ) from None
+        why = cause("no-such-user")
+        raise Problem("bad-value", key="relay.user", text=name or "nobody", why=why) from None
     return entry.pw_uid, entry.pw_gid

@@ -98,14 +98,15 @@ class DaemonViews:
         for mapping in self._ledger.snapshot:
             state = str(self._engine.status(mapping.id).state)
             states[state] = states.get(state, 0) + 1
-        config = self._settings.config.path if self._settings.config_file_exists else None
+        config = self._settings.config.path
         return {
             "version": version("sekimori"),
             "pid": os.getpid(),
             "started_at": self._started,
             "state_dir": str(self._settings.state_dir),
             "socket": str(self._settings.socket),
-            "config": None if config is None else str(config),
+            "config": str(config),
+            "config_exists": os.path.exists(config),  # as of now: `apply` reads it whenever it is there
             "zone": self._settings.zone,
             "revision": self._ledger.revision,
             "planes": [{"name": self._relay.name, "workers": self._relay.worker_pids}],
@@ -130,7 +131,7 @@ class DaemonViews:
         plans = plan_sync(
             config, self._ledger.snapshot, reading, self._expired, lifetime=self._rules.lifetime
         )
-        why = context.why or f"by {context.actor}"
+        why = context.why or f"by {context.actor.label['en']}"
         as_file = Context(config.owner, "file", why)
         outcome = await (self._gate.explain if plan else self._gate.enact)(plans.asks, as_file)
         return outcome, (*plans.skipped, *self._need_restart(config))

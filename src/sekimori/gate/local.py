@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -14,6 +15,7 @@ from sekimori.gate.takeback import collapse, still_standing
 from sekimori.gate.undo import asks_to_undo, newest_undoable
 from sekimori.ledger.journal import Revision
 from sekimori.model.actual import State
+from sekimori.model.causes import cause
 from sekimori.model.decision import Deny, Made, NamedList, Notice, Verb
 from sekimori.model.errors import Problem
 from sekimori.model.events import Committed
@@ -72,6 +74,9 @@ class LocalGate:
         ledger = self._writer.ledger
         # Chosen once: what is the newest now is what was meant.
         chosen = ledger.revision_of(revision) if revision is not None else self._newest()
+
+        if not context.why:
+            context = replace(context, why=f"undo of revision {chosen.number}")
 
         def asks() -> Sequence[Ask]:
             return asks_to_undo(chosen, ledger.snapshot, self._last_revision, self._clock.now(), lifetime)
@@ -173,7 +178,7 @@ class LocalGate:
         status = self._engine.status(change.after.id)
         if status.state is not State.FAILED or status.problem is None or change.after.paused:
             return None
-        return Problem("not-applied", name=change.after.name, why=status.problem.title())
+        return Problem("not-applied", name=change.after.name, why=status.problem.titles)
 
     def _lingering(self, change: Made) -> Notice | None:
         """Word that what was closed or paused could not be taken away yet."""
@@ -206,7 +211,7 @@ class LocalGate:
     def _newest(self) -> Revision:
         found = newest_undoable(self._revisions())
         if found is None:
-            raise Problem("no-such-revision", revision="to undo")
+            raise Problem("no-such-revision", revision=cause("any-to-undo"))
         return found
 
     def _revisions(self) -> Iterator[Revision]:

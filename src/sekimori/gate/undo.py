@@ -8,11 +8,12 @@ from typing import Any
 
 from sekimori.ledger.journal import JournalRow, Revision
 from sekimori.model.address import PortSpec
+from sekimori.model.causes import cause
 from sekimori.model.decision import Verb
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Lifetime, format_instant
 from sekimori.model.mapping import Mapping as PortMapping
-from sekimori.model.mapping import Owner
+from sekimori.model.mapping import Owner, fold_fields
 from sekimori.model.request import Ask, Change, Close, Define, Submit, Wish
 from sekimori.model.snapshot import Snapshot
 from sekimori.model.source import parse_prefix
@@ -114,9 +115,8 @@ def _reopen(
 ) -> Submit:
     assert row.before is not None
     if current is not None:
-        raise Problem(
-            "changed-since", revision=number, name=row.name, later=later(row.subject_id), fields="open again"
-        )
+        fields, since = cause("open-again"), later(row.subject_id)
+        raise Problem("changed-since", revision=number, name=row.name, later=since, fields=fields)
     old = _still_lasting(number, PortMapping.from_document(row.before), now, lifetime)
     return Submit(wish_of(old), restore=old)
 
@@ -139,7 +139,7 @@ def _put_back(
             revision=number,
             name=current.name,
             later=later(current.id),
-            fields=", ".join(moved),
+            fields=", ".join(fold_fields(moved)),
         )
     restored = PortMapping.from_document({**now_is, **{key: before[key] for key in changed}})
     if "expires_at" in changed:
@@ -169,7 +169,7 @@ def _undo_list(row: JournalRow, snapshot: Snapshot, later: Callable[[str], int])
             revision=row.revision,
             name=row.name,
             later=later(row.subject_id),
-            fields="prefixes" if stands and row.after else "the list itself",
+            fields="prefixes" if stands and row.after else cause("the-list"),
         )
     if row.before is None:
         return Define(row.name, None)

@@ -9,14 +9,20 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Final
 
+from sekimori.model.causes import Text, cause, os_cause
 from sekimori.model.errors import Problem
 from sekimori.model.target import Resolution
 
-__all__ = ["SystemResolver"]
+__all__ = ["SystemResolver", "explain_failure"]
 
 _WITHOUT_TTL: Final = 30.0
 """Seconds that an answer without a TTL (hosts file, mDNS, other name services) is believed."""
 _DEADLINE: Final = 5.0
+_BY_GAI_CODE: Final = {
+    socket.EAI_NONAME: "name-unknown",
+    socket.EAI_NODATA: "name-without-address",
+    socket.EAI_AGAIN: "no-answer",
+}
 
 
 class SystemResolver:
@@ -85,17 +91,23 @@ class SystemResolver:
 
     async def _from_system(self, host: str) -> Resolution:
         if self._nameservers:
-            raise Problem("no-such-host", host=host, why="the name server does not know it")
+            raise Problem("no-such-host", host=host, why=cause("server-unaware"))
         loop = asyncio.get_running_loop()
         try:
             found = await asyncio.wait_for(
                 loop.getaddrinfo(host, None, type=socket.SOCK_STREAM), timeout=_DEADLINE
             )
         except socket.gaierror as error:
-            raise Problem("no-such-host", host=host, why=error.strerror or "no such name") from None
+            raise Problem("no-such-host", host=host, why=explain_failure(error)) from None
         except TimeoutError:
-            raise Problem("no-such-host", host=host, why="no name server answered") from None
+            raise Problem("no-such-host", host=host, why=cause("no-answer")) from None
         return Resolution(tuple(dict.fromkeys(str(entry[4][0]) for entry in found)), _WITHOUT_TTL)
+
+
+def explain_failure(error: socket.gaierror) -> Text:
+    """What getaddrinfo says, by language for what people meet (RFC 3493 §6.1)."""
+    key = _BY_GAI_CODE.get(error.errno or 0)
+    return os_cause(error) if key is None else cause(key)
 
 
 def _is_address(text: str) -> bool:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from sekimori.model.causes import os_cause
 from sekimori.model.errors import Problem
 
 __all__ = ["hold_state"]
@@ -29,7 +30,7 @@ def hold_state(directory: Path) -> int:
         directory.mkdir(mode=_MODE, parents=True, exist_ok=True)
         fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise Problem("state-unusable", directory=str(directory), why=error.strerror or str(error)) from None
+        raise Problem("state-unusable", directory=str(directory), why=os_cause(error)) from None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

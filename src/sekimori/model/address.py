@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from sekimori.model.causes import Unreadable, cause
 from sekimori.model.errors import Problem
 
 __all__ = [
@@ -49,7 +50,7 @@ def parse_address(text: str) -> IPAddress:
     try:
         address = ipaddress.ip_address(text.strip().removeprefix("[").removesuffix("]"))
     except ValueError:
-        raise Problem("bad-address", text=text, why="it is neither an IPv4 nor an IPv6 address") from None
+        raise Problem("bad-address", text=text, why=cause("not-an-address")) from None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
 
@@ -66,16 +67,16 @@ class PortRange:
         """Read `8080` or `8000-8010`.
 
         Raises:
-            ValueError: it is not a port or an ascending range; the text says which.
+            Unreadable: it is not a port or an ascending range; its cause says which.
         """
         first, dash, last = text.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise ValueError(f"'{text}' is not a port or a range of ports")
+            raise Unreadable("not-ports", text=text)
         low, high = int(first), int(last) if dash else int(first)
         if not (0 < low <= HIGHEST_PORT and 0 < high <= HIGHEST_PORT):
-            raise ValueError("ports go from 1 to 65535")
+            raise Unreadable("port-bounds")
         if low > high:
-            raise ValueError(f"the range runs backwards; write {high}-{low}")
+            raise Unreadable("range-backwards", low=high, high=low)
         return cls(low, high)
 
     @property
@@ -129,8 +130,8 @@ def parse_ports(text: str) -> tuple[PortSpec, ...]:
     parts = [part.strip() for part in text.lower().split(",")]
     try:
         return tuple(_parse_spec(part) for part in parts)
-    except ValueError as error:
-        raise Problem("bad-ports", text=text, why=str(error)) from None
+    except Unreadable as error:
+        raise Problem("bad-ports", text=text, why=error.why) from None
 
 
 def looks_like_ports(text: str) -> bool:
@@ -149,7 +150,7 @@ def format_ports(pairs: Iterable[PortPair]) -> str:
 def _parse_spec(text: str) -> PortSpec:
     match = _SPEC.fullmatch(text)
     if match is None or (match["protocols"] and match["after"]):
-        raise ValueError(f"'{text}' is not a port" if text else "a port is missing")
+        raise Unreadable("not-a-port" if text else "port-missing", text=text)
     outside = PortRange.parse(match["outside"])
     inside = PortRange.parse(match["inside"]) if match["inside"] else None
     if inside is not None and inside.size != outside.size:
@@ -168,7 +169,7 @@ def _parse_protocols(text: str) -> tuple[IpProtocol, ...]:
     known = {str(protocol) for protocol in IpProtocol}
     for name in names:
         if name not in known:
-            raise ValueError(f"'{name}' is not a protocol; use tcp, udp or tcp+udp")
+            raise Unreadable("not-a-protocol", name=name)
     return tuple(protocol for protocol in IpProtocol if protocol in names)
 
 

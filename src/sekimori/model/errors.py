@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
+from sekimori.model.causes import Text, in_language
 from sekimori.model.messages import MESSAGES
 
 __all__ = ["EXIT_CODES", "HTTP_STATUS", "Kind", "Problem"]
@@ -93,16 +94,22 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word, the same in the API
         """One sentence: cannot X: cause."""
         return MESSAGES[self.code].title(language).format_map(self._in(language))
 
+    @property
+    def titles(self) -> Text:
+        """The title by language: a fact for another problem that this one is the cause of."""
+        return {language: self.title(language) for language in ("en", "ja")}
+
+    def fact(self, name: str, language: str = "en") -> object:
+        """One fact; where it is a text by language, that text."""
+        return in_language(self.facts.get(name), language)
+
     def fix(self, language: str = "en") -> str:
         """What to do about it; may be empty where nothing can be done."""
         return MESSAGES[self.code].fix(language).format_map(self._in(language))
 
     def _in(self, language: str) -> dict[str, object]:
         """The facts, those that are texts by language in this one."""
-        return {
-            key: value.get(language, value.get("en", "")) if isinstance(value, Mapping) else value
-            for key, value in self.facts.items()
-        }
+        return {key: self.fact(key, language) for key in self.facts}
 
     def body(self, language: str = "en") -> dict[str, object]:
         """The RFC 9457 problem body, the same in the API and under `--json`."""

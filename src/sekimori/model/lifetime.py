@@ -13,11 +13,15 @@ from enum import StrEnum
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from sekimori.model.causes import cause
 from sekimori.model.errors import Problem
 
 __all__ = ["Asked", "Lifetime", "format_duration", "format_instant", "parse_duration", "parse_instant"]
 
 _UNITS: Final = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
+_WRITTEN: Final = {unit: size for unit, size in _UNITS.items() if unit != "w"}
+_IN_HOURS: Final = {unit: size for unit, size in _WRITTEN.items() if unit != "d"}
+_IN_DAYS: Final = 2 * 86400
 _DURATION = re.compile(r"(?:(\d{1,6})w)?(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,7})m)?(?:(\d{1,9})s)?")
 _CLOCK = re.compile(r"\d{1,2}:\d{2}")
 _LONGEST: Final = 10 * 365 * 86400
@@ -32,23 +36,24 @@ def parse_duration(text: str) -> int:
     """
     match = _DURATION.fullmatch(text.strip().lower())
     if match is None or not any(match.groups()):
-        raise Problem("bad-duration", text=text, why="it is not a number with a unit")
+        raise Problem("bad-duration", text=text, why=cause("not-a-duration"))
     seconds = sum(
         int(count) * unit for count, unit in zip(match.groups(), _UNITS.values(), strict=True) if count
     )
     if seconds == 0:
-        raise Problem("bad-duration", text=text, why="it is no time at all")
+        raise Problem("bad-duration", text=text, why=cause("no-time"))
     if seconds > _LONGEST:
-        raise Problem(
-            "bad-duration", text=text, why="it is more than ten years; use --permanent with a reason"
-        )
+        raise Problem("bad-duration", text=text, why=cause("too-long"))
     return seconds
 
 
 def format_duration(seconds: int) -> str:
-    """The shortest text that `parse_duration` reads back."""
+    """The text that reads best of those that `parse_duration` reads back.
+
+    Weeks are never written, and days only from two on: `24h` and `36h`, `30d`.
+    """
     text = ""
-    for unit, size in _UNITS.items():
+    for unit, size in _WRITTEN.items() if seconds >= _IN_DAYS else _IN_HOURS.items():
         count, seconds = divmod(seconds, size)
         if count:
             text += f"{count}{unit}"
@@ -69,13 +74,11 @@ def parse_instant(text: str, now: float, zone: ZoneInfo) -> int:
     try:
         instant = int(_read_moment(words, today, now, zone).timestamp())
     except (ValueError, OverflowError):  # the calendar ends with the year 9999
-        raise Problem("bad-time", text=text, why="it is not a time") from None
+        raise Problem("bad-time", text=text, why=cause("not-a-time")) from None
     if instant <= now:
-        raise Problem("bad-time", text=text, why="it has passed")
+        raise Problem("bad-time", text=text, why=cause("passed"))
     if instant - now > _LONGEST:
-        raise Problem(
-            "bad-time", text=text, why="it is more than ten years away; use --permanent with a reason"
-        )
+        raise Problem("bad-time", text=text, why=cause("too-far"))
     return instant
 
 
@@ -152,9 +155,7 @@ class Lifetime:
             Problem: `bad-value`, when the reason is blank.
         """
         if not reason.strip():
-            raise Problem(
-                "bad-value", key="permanent", text="''", why="a permanent mapping needs a written reason"
-            )
+            raise Problem("bad-value", key="permanent", text="''", why=cause("no-reason"))
         return cls(Asked.PERMANENT, reason.strip(), None)
 
     def has_ended(self, now: float) -> bool:

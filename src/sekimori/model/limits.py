@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from sekimori.model.causes import cause
 from sekimori.model.errors import Problem
 
 __all__ = ["Limits", "Rate"]
@@ -30,9 +31,9 @@ class Rate:
         """
         match = re.fullmatch(r"(\d{1,9})\s*/\s*([a-z]+)", text.strip().lower())
         if match is None or match[2] not in _UNITS:
-            raise Problem("bad-rate", text=text, why="it is not a number per s, min, hour or day")
+            raise Problem("bad-rate", text=text, why=cause("not-a-rate"))
         if int(match[1]) == 0:
-            raise Problem("bad-rate", text=text, why="nothing could ever come in; pause the mapping instead")
+            raise Problem("bad-rate", text=text, why=cause("rate-zero"))
         return cls(int(match[1]), _UNITS[match[2]])
 
     def __str__(self) -> str:

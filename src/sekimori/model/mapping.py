@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -10,6 +11,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from sekimori.model.address import IPAddress, PortPair, format_ports, parse_address, parse_ports
+from sekimori.model.causes import Text, cause
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Asked, Lifetime, format_duration, parse_duration
 from sekimori.model.limits import Limits, Rate
@@ -17,8 +19,10 @@ from sekimori.model.schedule import Schedule
 from sekimori.model.source import Sources
 from sekimori.model.target import Target, pair_ports
 
-__all__ = ["Claim", "Hop", "Mapping", "Owner", "OwnerKind", "check_name"]
+__all__ = ["Claim", "Hop", "Mapping", "Owner", "OwnerKind", "check_name", "fold_fields"]
 
+_FOLDED: Final = {"asked": "until", "asked_value": "until", "expires_at": "until", "zone": "hours"}
+"""Fields of a document that people know by another word."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,62}")
 
 
@@ -49,6 +53,11 @@ class Owner:
         """
         kind, _, name = text.partition(":")
         return cls(OwnerKind(kind), name)
+
+    @property
+    def label(self) -> Text:
+        """How people are told of it, by language: `root`, `the file /etc/…`."""
+        return cause(f"owner-{self.kind}", id=self.id)
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.id}"
@@ -242,12 +251,17 @@ def check_name(text: str) -> str:
         Problem: `bad-name`.
     """
     if not text:
-        raise Problem("bad-name", text=text, why="it is empty")
+        raise Problem("bad-name", text=text, why=cause("empty"))
     if not _NAME.fullmatch(text):
-        raise Problem("bad-name", text=text, why="it does not look like a name")
+        raise Problem("bad-name", text=text, why=cause("not-a-name"))
     if text.lower() in {"anyone", "lan", "self", "auto", "none"}:
-        raise Problem("bad-name", text=text, why="the word has a meaning of its own")
+        raise Problem("bad-name", text=text, why=cause("reserved"))
     return text
+
+
+def fold_fields(fields: Iterable[str]) -> list[str]:
+    """The words of the CLI for fields of a mapping's document, each once, in their order."""
+    return list(dict.fromkeys(_FOLDED.get(field, field) for field in fields))
 
 
 def _addresses_overlap(one: IPAddress | None, other: IPAddress | None) -> bool:

@@ -47,7 +47,7 @@ MESSAGES: Final[dict[str, Message]] = {
         "usage",
         (
             "cannot map {outside} to {inside}: {outside_size} outside ports, {inside_size} inside",
-            "Give both ranges the same length, or only the first inside port's range.",
+            "Give both ranges the same length.",
         ),
         (
             "{outside} を {inside} に割り当てられません: 外側 {outside_size} 個、内側 {inside_size} 個です",
@@ -356,7 +356,7 @@ MESSAGES: Final[dict[str, Message]] = {
             "Change it there and run 'sekimori apply'; 'sekimori pause {name}' stops it now.",
         ),
         (
-            "「{name}」を {what} できません: ファイル {file} が管理しています",
+            "「{name}」を{what}できません: ファイル {file} が管理しています",
             "ファイルを直して sekimori apply を実行してください。今すぐ止めるなら sekimori pause {name} です。",
         ),
     ),
@@ -393,7 +393,7 @@ MESSAGES: Final[dict[str, Message]] = {
             "If you accept the risk: --accept-risk {risk}",
         ),
         (
-            "{what} を {sources} に開けられません: {note}",
+            "{what} を開けられません（接続元: {sources}）: {note}",
             "より安全な方法: VPN 経由で使うか、--from アドレス/プレフィックス で接続元を絞ってください。"
             "危険を承知で開ける場合: --accept-risk {risk}",
         ),

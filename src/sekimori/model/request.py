@@ -21,6 +21,7 @@ from sekimori.model.address import (
     parse_address,
     parse_ports,
 )
+from sekimori.model.causes import cause, near
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Asked, Lifetime, parse_duration, parse_instant
 from sekimori.model.limits import Rate
@@ -174,6 +175,7 @@ FIELDS: Final = (
 )
 """The words a mapping is written in, in the order people read them."""
 
+_MOST_CONNECTIONS: Final = 1_000_000
 _NONE: Final = frozenset({"none", "any", "off", "unlimited", ""})
 
 
@@ -239,8 +241,7 @@ def _read_ports(
         return parse_ports(text), None
     preset = reading.preset(text)
     if preset is None:
-        near = ", ".join(reading.suggest(text))
-        raise Problem("no-such-preset", name=text, near=f" Near: {near}." if near else "")
+        raise Problem("no-such-preset", name=text, near=near(reading.suggest(text)))
     return tuple(spec for ports in preset.ports for spec in parse_ports(ports)), preset
 
 
@@ -255,7 +256,7 @@ def _read_proxy_protocol(said: MappingABC[str, object]) -> int | Unsaid:
     if text in _NONE or text == "0":
         return 0
     if text not in ("1", "2"):
-        raise Problem("bad-value", key="proxy_protocol", text=text, why="the versions are 1 and 2")
+        raise Problem("bad-value", key="proxy_protocol", text=text, why=cause("proxy-versions"))
     return int(text)
 
 
@@ -272,17 +273,16 @@ def _optional(said: MappingABC[str, object], key: str, read: Callable[[str], _T]
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) <= 1_000_000:
-        raise Problem(
-            "bad-value", key="max_connections", text=text, why="it is not a number from 1 to 1000000"
-        )
+    if not text.isdecimal() or not 0 < int(text) <= _MOST_CONNECTIONS:
+        why = cause("not-in-range", first=1, last=_MOST_CONNECTIONS)
+        raise Problem("bad-value", key="max_connections", text=text, why=why)
     return int(text)
 
 
 def _word(said: MappingABC[str, object], key: str) -> str:
     value = said[key]
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise Problem("bad-value", key=key, text=str(value), why="it is not text")
+        raise Problem("bad-value", key=key, text=str(value), why=cause("not-text"))
     return str(value).strip()
 
 

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from sekimori.model.causes import Unreadable, cause
 from sekimori.model.errors import Problem
 
 __all__ = ["Schedule", "Window", "load_zone"]
@@ -39,7 +40,7 @@ def load_zone(key: str) -> ZoneInfo:
     try:
         return ZoneInfo(key)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise Problem("bad-value", key="zone", text=key, why="it is not an IANA time zone") from None
+        raise Problem("bad-value", key="zone", text=key, why=cause("not-a-zone")) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,8 @@ class Schedule:
         load_zone(zone)
         try:
             windows = tuple(_parse_window(part) for part in _split_windows(text))
-        except ValueError as error:
-            raise Problem("bad-hours", text=text, why=str(error)) from None
+        except Unreadable as error:
+            raise Problem("bad-hours", text=text, why=error.why) from None
         return cls(windows, zone)
 
     def is_open(self, now: float) -> bool:
@@ -121,9 +122,9 @@ def _split_windows(text: str) -> list[str]:
             parts.append(pending)
             pending = ""
     if pending:
-        raise ValueError(f"'{pending}' has no times")
+        raise Unreadable("no-times", text=pending)
     if not parts:
-        raise ValueError("it names no time")
+        raise Unreadable("names-no-time")
     return parts
 
 
@@ -131,18 +132,18 @@ def _parse_window(text: str) -> Window:
     days, slash, hours = text.rpartition("/")
     match = re.fullmatch(r"(\d{1,2})(?::(\d{2}))?-(\d{1,2})(?::(\d{2}))?", hours)
     if match is None:
-        raise ValueError(f"'{hours}' is not a span of times")
+        raise Unreadable("not-a-span", text=hours)
     start = _parse_minute(match[1], match[2])
     end = _parse_minute(match[3], match[4])
     if start in (_MINUTES, end):
-        raise ValueError(f"'{hours}' is no time at all; for the whole day write 00:00-24:00")
+        raise Unreadable("empty-span", text=hours)
     return Window(_parse_days(days) if slash else tuple(range(7)), start, end)
 
 
 def _parse_minute(hour: str, minute: str | None) -> int:
     value = int(hour) * 60 + int(minute or 0)
     if int(minute or 0) > 59 or value > _MINUTES:
-        raise ValueError(f"{hour}:{minute or '00'} is not a time of day")
+        raise Unreadable("not-a-clock", text=f"{hour}:{minute or '00'}")
     return value
 
 
@@ -154,7 +155,7 @@ def _parse_days(text: str) -> tuple[int, ...]:
             continue
         first, dash, last = part.partition("-")
         if first not in _DAYS or (dash and last not in _DAYS):
-            raise ValueError(f"'{part}' is not a day; write mon to sun, or daily")
+            raise Unreadable("not-a-day", text=part)
         low, high = _DAYS.index(first), _DAYS.index(last) if dash else _DAYS.index(first)
         days.update(range(low, high + 1) if low <= high else [*range(low, 7), *range(high + 1)])
     return tuple(sorted(days))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from sekimori.model.address import IPNetwork, IpProtocol, looks_like_ports, parse_ports
+from sekimori.model.causes import near
 from sekimori.model.decision import Made, NamedList
 from sekimori.model.errors import Problem
 from sekimori.model.mapping import Claim, Mapping
@@ -83,8 +84,8 @@ class Snapshot:
         """
         found = self._by_id.get(ref) or self.named(ref) or self._find_by_port(ref)
         if found is None:
-            near = sorted(name for name in self._ids_by_name if ref.lower()[:3] in name)[:3] if ref else []
-            raise Problem("no-such-mapping", ref=ref, near=f" Near: {', '.join(near)}." if near else "")
+            alike = sorted(name for name in self._ids_by_name if ref.lower()[:3] in name)[:3] if ref else []
+            raise Problem("no-such-mapping", ref=ref, near=near(alike))
         return found
 
     def rivals(self, mapping: Mapping) -> Iterator[tuple[Mapping, Claim, Claim]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sekimori.model.address import IPNetwork
+from sekimori.model.causes import Unreadable, cause
 from sekimori.model.errors import Problem
 
 __all__ = ["LAN", "LAN_PREFIXES", "WIDE", "Sources", "parse_prefix"]
@@ -43,14 +44,15 @@ def parse_prefix(text: str) -> IPNetwork:
     """An address or a prefix; host bits must be zero, so that a slip is not a wide opening.
 
     Raises:
-        ValueError: it is neither; the text says why.
+        Unreadable: it is neither; its cause says why.
     """
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
-        raise ValueError("it is neither a prefix nor the name of a list") from None
-    if "/" in text and str(network.network_address) != str(ipaddress.ip_address(text.split("/")[0])):
-        raise ValueError(f"it has bits beyond its prefix; write {network} or {text.split('/')[0]}")
+        raise Unreadable("not-a-source") from None
+    address, slash, _ = text.partition("/")
+    if slash and str(network.network_address) != str(ipaddress.ip_address(address)):
+        raise Unreadable("host-bits", network=network, address=address)
     if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
         mapped = network.network_address.ipv4_mapped
         if mapped is not None:
@@ -77,7 +79,7 @@ class Sources:
         lists: dict[str, None] = {}
         words = [word.strip().lower() for word in text.split(",") if word.strip()]
         if not words:
-            raise Problem("bad-source", text=text, why="it names nobody")
+            raise Problem("bad-source", text=text, why=cause("nobody"))
         for word in words:
             if word == "anyone":
                 continue
@@ -86,11 +88,11 @@ class Sources:
                 continue
             try:
                 prefixes[parse_prefix(word)] = None
-            except ValueError as error:
-                raise Problem("bad-source", text=word, why=str(error)) from None
+            except Unreadable as error:
+                raise Problem("bad-source", text=word, why=error.why) from None
         anyone = "anyone" in words or prefixes.keys() >= _EVERYTHING
         if anyone and (lists or prefixes.keys() - _EVERYTHING):
-            raise Problem("bad-source", text=text, why="'anyone' leaves nothing for the others to add")
+            raise Problem("bad-source", text=text, why=cause("anyone-and-more"))
         if anyone:
             return cls(anyone=True)
         return cls(prefixes=tuple(sorted(prefixes, key=_order)), lists=tuple(sorted(lists)))

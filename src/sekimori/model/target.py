@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sekimori.model.address import IPAddress, IpProtocol, PortPair, PortRange, PortSpec
+from sekimori.model.causes import Unreadable, cause
 from sekimori.model.errors import Problem
 
 __all__ = ["Resolution", "Target", "TargetKind", "pair_ports", "parse_target"]
@@ -49,9 +50,9 @@ class Target:
         else:
             return cls(TargetKind.ADDRESS, str(_usable(address, text)))
         if re.fullmatch(r"[\d.]+", host):
-            raise Problem("bad-target", text=text, why="it is not a whole IPv4 address")
+            raise Problem("bad-target", text=text, why=cause("half-an-address"))
         if len(host) > 253 or not _NAME.fullmatch(host):
-            raise Problem("bad-target", text=text, why="it is neither an address nor a host name")
+            raise Problem("bad-target", text=text, why=cause("not-a-host"))
         return cls(TargetKind.NAME, host.rstrip("."))
 
     @property
@@ -83,7 +84,7 @@ def parse_target(text: str) -> tuple[Target, PortRange | None]:
     """
     text = text.strip()
     if not text:
-        raise Problem("bad-target", text=text, why="it is empty")
+        raise Problem("bad-target", text=text, why=cause("empty"))
     host, ports = _split_port(text)
     return Target.parse_host(host or "self"), ports
 
@@ -98,9 +99,9 @@ def pair_ports(specs: tuple[PortSpec, ...], inside: PortRange | None, target: st
     """
     if inside is not None:
         if any(spec.inside is not None for spec in specs):
-            raise Problem("bad-target", text=target, why="the inside port is given twice")
+            raise Problem("bad-target", text=target, why=cause("inside-twice"))
         if len({spec.outside for spec in specs}) > 1:
-            raise Problem("bad-target", text=target, why="one inside port cannot serve several outside ports")
+            raise Problem("bad-target", text=target, why=cause("inside-for-several"))
     merged: dict[tuple[PortRange, PortRange], set[IpProtocol]] = {}
     for spec in specs:
         leads_to = spec.inside or _fit(inside, spec.outside) or spec.outside
@@ -132,14 +133,14 @@ def _refuse_overlap(pairs: tuple[PortPair, ...]) -> None:
     for index, one in enumerate(pairs):
         for other in pairs[index + 1 :]:
             if one.protocol is other.protocol and one.outside.overlaps(other.outside):
-                raise Problem("bad-ports", text=f"{one},{other}", why="the same outside port stands in both")
+                raise Problem("bad-ports", text=f"{one},{other}", why=cause("port-in-both"))
 
 
 def _split_port(text: str) -> tuple[str, PortRange | None]:
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
-            raise Problem("bad-target", text=text, why="the brackets do not close around the address")
+            raise Problem("bad-target", text=text, why=cause("brackets"))
         if not rest:
             return host, None
         port = rest[1:]
@@ -149,13 +150,13 @@ def _split_port(text: str) -> tuple[str, PortRange | None]:
         return text, None
     try:
         return host, PortRange.parse(port)
-    except ValueError as error:
-        raise Problem("bad-target", text=text, why=str(error)) from None
+    except Unreadable as error:
+        raise Problem("bad-target", text=text, why=error.why) from None
 
 
 def _usable(address: IPAddress, text: str) -> IPAddress:
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     address = mapped or address
     if address.is_unspecified or address.is_multicast:
-        raise Problem("bad-target", text=text, why="no single host has that address")
+        raise Problem("bad-target", text=text, why=cause("no-single-host"))
     return address

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sekimori.model.causes import cause
 from sekimori.model.errors import Problem
 from sekimori.model.mapping import Hop, Mapping
 from sekimori.model.snapshot import Snapshot
@@ -34,7 +35,8 @@ def choose_path(mapping: Mapping, rules: Rules) -> tuple[Hop, ...]:
     if mapping.via in able:
         return (Hop(mapping.via),)
     if mapping.via == "auto":
-        why = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        why: object = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
     else:
-        why = reasons.get(mapping.via) or "this daemon has no such plane"
-    raise Problem("no-plane", name=mapping.name, via=mapping.via, why=why, able=", ".join(able) or "none")
+        why = reasons.get(mapping.via) or cause("no-such-plane")
+    others = ", ".join(able) or cause("none")
+    raise Problem("no-plane", name=mapping.name, via=mapping.via, why=why, able=others)

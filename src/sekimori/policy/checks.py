@@ -6,6 +6,7 @@ import ipaddress
 from typing import Final
 
 from sekimori.model.address import IPAddress, IpProtocol
+from sekimori.model.causes import cause
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import format_duration
 from sekimori.model.mapping import Mapping
@@ -41,7 +42,7 @@ def refuse_conflicts(mapping: Mapping, snapshot: Snapshot) -> None:
     """
     for other, ours, theirs in snapshot.rivals(mapping):
         raise Problem(
-            "port-taken", claim=str(ours), name=other.name, owner=str(other.owner), theirs=str(theirs)
+            "port-taken", claim=str(ours), name=other.name, owner=other.owner.label, theirs=str(theirs)
         )
 
 
@@ -88,7 +89,7 @@ def _refuse_long_lifetime(mapping: Mapping, rules: Rules, now: float) -> None:
         return
     expires = mapping.lifetime.expires_at
     if expires is None or expires - now > rules.longest + 1:
-        asked = "ever" if expires is None else format_duration(int(expires - now))
+        asked = cause("ever") if expires is None else format_duration(int(expires - now))
         raise Problem(
             "lifetime-too-long", name=mapping.name, asked=asked, allowed=format_duration(rules.longest)
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from sekimori.model.causes import cause
 from sekimori.model.decision import Allow, Decision, Deny, Made, NamedList, Notice, Verb
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Lifetime
@@ -15,7 +16,7 @@ from sekimori.model.source import LAN
 from sekimori.policy.allocate import choose_path
 from sekimori.policy.checks import check_terms, known_lists, refuse_conflicts
 from sekimori.policy.rules import Rules
-from sekimori.policy.terms import changed_mapping, defaults_notice, new_mapping
+from sekimori.policy.terms import changed_mapping, defaults_notice, new_mapping, preset_notice
 
 __all__ = ["decide"]
 
@@ -75,7 +76,7 @@ def _decide_one(ask: Ask, case: _Case, notices: list[Notice]) -> Made | None:
             return _decide_renew(ask, case)
         case Close():
             before = case.draft.find(ask.ref)
-            _refuse_foreign(before, "close", case)
+            _refuse_foreign(before, "do-close", case)
             return Made(Verb.CLOSE, before, None, cut=ask.now)
         case Define():
             return _decide_define(ask, case)
@@ -89,16 +90,15 @@ def _decide_submit(ask: Submit, case: _Case, notices: list[Notice]) -> Made:
     if old:
         mapping = replace(mapping, created_at=old.created_at, paused=old.paused, preset=old.preset)
     _refuse_taken_name(mapping, case.draft)
-    notice = defaults_notice(ask.wish, mapping)
-    if notice:
-        notices.append(notice)
+    found = (defaults_notice(ask.wish, mapping), preset_notice(ask.wish))
+    notices += [notice for notice in found if notice is not None]
     return Made(Verb.OPEN, None, replace(mapping, path=choose_path(mapping, case.rules)))
 
 
 def _decide_change(ask: Change, case: _Case) -> Made | None:
     before = case.draft.find(ask.ref)
     only_pausing = ask.wish == Wish()
-    _refuse_foreign(before, "edit", case, harmless=only_pausing)
+    _refuse_foreign(before, "do-edit", case, harmless=only_pausing)
     after = changed_mapping(before, ask.wish, ask.paused)
     if ask.restore:
         after = replace(after, accepted_risks=ask.restore.accepted_risks, preset=ask.restore.preset)
@@ -112,7 +112,7 @@ def _decide_change(ask: Change, case: _Case) -> Made | None:
 
 def _decide_renew(ask: Renew, case: _Case) -> Made | None:
     before = case.draft.find(ask.ref)
-    _refuse_foreign(before, "extend", case, harmless=True)
+    _refuse_foreign(before, "do-extend", case, harmless=True)
     lifetime = _renewed(before.lifetime, ask, case.now)
     if lifetime == before.lifetime:
         return None
@@ -123,11 +123,11 @@ def _decide_define(ask: Define, case: _Case) -> Made | None:
     before = case.draft.list_named(ask.name)
     actor = case.context.actor
     if actor.kind in _OWN_ONLY:  # lists have no owners among them, and decide who comes in everywhere
-        raise Problem("not-permitted", what=f"define '{ask.name}'", who=str(actor))
+        raise Problem("not-permitted", what=cause("do-define", name=ask.name), who=actor.label)
     if ask.name in (LAN, "anyone"):
-        raise Problem("bad-name", text=ask.name, why="the word has a meaning of its own")
+        raise Problem("bad-name", text=ask.name, why=cause("reserved"))
     if before is not None:
-        _refuse_foreign(before, "edit", case)
+        _refuse_foreign(before, "do-edit", case)
     elif ask.prefixes is None:
         raise Problem("no-such-list", name=ask.name, lists=known_lists(case.draft))
     after = None if ask.prefixes is None else NamedList(ask.name, ask.restore or actor, ask.prefixes)
@@ -170,7 +170,7 @@ def _touched(changes: Sequence[Made], draft: Snapshot) -> list[Mapping]:
 def _refuse_taken_name(mapping: Mapping, draft: Snapshot) -> None:
     holder = draft.named(mapping.name)
     if holder is not None and holder.id != mapping.id:
-        raise Problem("name-taken", name=mapping.name, owner=str(holder.owner))
+        raise Problem("name-taken", name=mapping.name, owner=holder.owner.label)
 
 
 def _refuse_foreign(subject: Mapping | NamedList, what: str, case: _Case, *, harmless: bool = False) -> None:
@@ -178,6 +178,7 @@ def _refuse_foreign(subject: Mapping | NamedList, what: str, case: _Case, *, har
     if actor == subject.owner:
         return
     if actor.kind in _OWN_ONLY:
-        raise Problem("not-permitted", what=f"{what} '{subject.name}'", who=str(actor))
+        doing = cause("do-to", what=cause(what), name=subject.name)
+        raise Problem("not-permitted", what=doing, who=actor.label)
     if subject.owner.kind is OwnerKind.FILE and not harmless and not case.undoing:
-        raise Problem("managed-by-file", what=what, name=subject.name, file=subject.owner.id)
+        raise Problem("managed-by-file", what=cause(what), name=subject.name, file=subject.owner.id)

@@ -13,7 +13,7 @@ from sekimori.policy.rules import Rules
 
 __all__ = ["find_dangers", "refuse_danger"]
 
-_ANYONE: Final = {"en": "anyone", "ja": "誰でも"}
+_ANYONE: Final = {"en": "anyone", "ja": "だれでも"}
 
 
 def find_dangers(mapping: Mapping, rules: Rules) -> Iterator[Preset]:

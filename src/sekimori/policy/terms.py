@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from sekimori.model.address import PortPair, PortSpec
+from sekimori.model.causes import cause
 from sekimori.model.decision import Notice
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Lifetime
@@ -19,7 +20,7 @@ from sekimori.model.target import Target, pair_ports
 from sekimori.policy.allocate import choose_name
 from sekimori.policy.rules import Rules
 
-__all__ = ["changed_mapping", "defaults_notice", "new_mapping"]
+__all__ = ["changed_mapping", "defaults_notice", "new_mapping", "preset_notice"]
 
 _T = TypeVar("_T")
 
@@ -33,7 +34,7 @@ def new_mapping(
         Problem: `missing`, or what joining its ports raises.
     """
     if isinstance(wish.specs, Unsaid):
-        raise Problem("missing", key="the port", example="sekimori open 8080 --to 192.168.1.5:80")
+        raise Problem("missing", key=cause("the-port"), example="sekimori open 8080 --to 192.168.1.5:80")
     if isinstance(wish.target, Unsaid):
         raise Problem("missing", key="--to", example="--to 192.168.1.5:80")
     preset = _said(wish.preset, None)
@@ -94,6 +95,14 @@ def defaults_notice(wish: Wish, mapping: Mapping) -> Notice | None:
         f"「{mapping.name}」は LAN からだけ入れます。ほかを入れるには --from アドレス/プレフィックス か "
         "--from anyone を指定してください。",
     )
+
+
+def preset_notice(wish: Wish) -> Notice | None:
+    """What its preset says should be known of a service that is opened."""
+    preset = _said(wish.preset, None)
+    if preset is None or not preset.note:
+        return None
+    return Notice("preset-note", *(f"{preset.title[each]}: {preset.note[each]}" for each in ("en", "ja")))
 
 
 def _changed_ports(before: Mapping, wish: Wish, target: Target) -> tuple[PortPair, ...]:

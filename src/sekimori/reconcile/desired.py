@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from sekimori.model.address import IPNetwork
+from sekimori.model.causes import cause
 from sekimori.model.errors import Problem
 from sekimori.model.mapping import Mapping as PortMapping
 from sekimori.model.snapshot import Snapshot
@@ -69,7 +70,7 @@ class Desired:
     def obstacle(self, mapping: PortMapping) -> Problem | None:
         """Why a mapping that should be open cannot be wanted."""
         if not self._is_makeable(mapping):
-            why, able = "this daemon has no such plane", ", ".join(self._planes) or "none"
+            why, able = cause("no-such-plane"), ", ".join(self._planes) or cause("none")
             via = str(mapping.path[0]) if mapping.path else mapping.via
             return Problem("no-plane", name=mapping.name, via=via, why=why, able=able)
         if mapping.target.kind is TargetKind.NAME and not self.targets(mapping):

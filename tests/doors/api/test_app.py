@@ -42,7 +42,7 @@ async def test_open_answers_an_outcome_with_the_view(served: Served) -> None:
     assert view["status"]["state"] == "open"
     assert view["status"]["targets"] == ["192.168.1.5"]
     assert view["expires_in"] == 86400
-    assert view["asked"] == {"how": "for", "value": "1d"}
+    assert view["asked"] == {"how": "for", "value": "24h"}
     context = served.world.contexts[-1]
     assert (str(context.actor), context.door, context.why) == (view["owner"], "api", "a party")
 

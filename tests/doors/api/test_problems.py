@@ -94,7 +94,8 @@ async def test_a_slip_is_refused_before_the_gate(
     assert status == 422
     answer = _body(status, headers, answer)
     assert answer["code"] == "bad-request"
-    assert why in answer["facts"]["why"]
+    assert why in answer["facts"]["why"]["en"]
+    assert answer["facts"]["why"]["ja"] != answer["facts"]["why"]["en"]
     assert served.world.contexts == []
 
 

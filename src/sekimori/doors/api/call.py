@@ -15,6 +15,7 @@ from sekimori.doors.api.desk import Desk
 from sekimori.doors.api.ports import Views
 from sekimori.doors.api.problems import language_of
 from sekimori.doors.api.render import Json, render_change, render_notice
+from sekimori.model.causes import cause
 from sekimori.model.errors import Problem
 from sekimori.model.mapping import Mapping
 from sekimori.model.request import Ask, Context
@@ -90,7 +91,7 @@ def _calling(role: Role) -> Callable[[Request], Coroutine[Any, Any, Call]]:
     async def call(request: Request) -> Call:
         visitor: Visitor = request.state.visitor  # from `Entrance`
         if visitor.role < role:
-            raise Problem("not-permitted", what="change the ports", who=visitor.name)
+            raise Problem("not-permitted", what=cause("do-change"), who=visitor.name)
         _refuse_query(request)
         return Call(request.app.state.desk, visitor, language_of(request.headers))
 
@@ -100,7 +101,7 @@ def _calling(role: Role) -> Callable[[Request], Coroutine[Any, Any, Call]]:
 def _refuse_query(request: Request) -> None:
     """Refuse a query where none is read: `?plan=true` there would be a dry run that is none."""
     if request.query_params and not request.scope["route"].dependant.query_params:
-        raise Problem("bad-request", why=f"unknown query field '{next(iter(request.query_params))}'")
+        raise Problem("bad-request", why=cause("unknown-query", name=next(iter(request.query_params))))
 
 
 ViewerCall = Annotated[Call, Depends(_calling(Role.VIEWER))]

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sekimori.doors.api.access import Access, Role
 from sekimori.doors.api.problems import TooLarge, language_of, problem_response, too_large_response
+from sekimori.model.causes import cause
 from sekimori.model.errors import Problem
 
 __all__ = ["LARGEST_BODY", "Entrance"]
@@ -65,7 +66,7 @@ class Entrance:
         # The name service may be slow (LDAP), and the loop also runs everything else.
         visitor = await run_in_threadpool(self._access.admit, scope["state"]["peer"])
         if visitor.role is Role.NONE:
-            problem = Problem("not-permitted", what="look at the ports", who=visitor.name)
+            problem = Problem("not-permitted", what=cause("do-look"), who=visitor.name)
             return problem_response(problem, language_of(headers))
         scope["state"]["visitor"] = visitor
         declared = headers.get("content-length", "")

@@ -66,7 +66,7 @@ class Views(Protocol):
         ...
 
     def about(self) -> dict[str, Any]:
-        """What the daemon is: version, pid, started_at (Unix seconds), state_dir, socket, config,
+        """What the daemon is: version, pid, started_at (Unix seconds), state_dir, socket, config, config_exists,
         zone, planes, counts; plain JSON values.
         """
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import reduce
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -12,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
+from sekimori.model.causes import Text, cause
 from sekimori.model.errors import HTTP_STATUS, Problem
 
 __all__ = ["TooLarge", "handle_problems", "language_of", "problem_response", "too_large_response"]
@@ -61,7 +63,7 @@ class TooLarge(HTTPException):
 
 def too_large_response(error: TooLarge, language: str) -> Response:
     """The answer to a body that is too large."""
-    problem = Problem("bad-request", why=f"its body is larger than {error.largest} bytes")
+    problem = Problem("bad-request", why=cause("body-too-large", most=error.largest))
     response = problem_response(problem, language, 413)
     # Not all of the body may have been read, so the connection carries no other call.
     response.headers["connection"] = "close"
@@ -75,7 +77,7 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    problem = Problem("bad-request", why="; ".join(dict.fromkeys(map(_say, error.errors()))))
+    problem = Problem("bad-request", why=_say_all(error.errors()))
     return problem_response(problem, language_of(request.headers))
 
 
@@ -84,12 +86,14 @@ async def _on_http(request: Request, error: Exception) -> Response:
     language = language_of(request.headers)
     if isinstance(error, TooLarge):
         return too_large_response(error, language)
+    path = request.url.path
     causes = {
-        400: "its body is not JSON text in UTF-8",  # FastAPI's word for bytes that it cannot decode
-        404: f"there is no {request.url.path}",
-        405: f"{request.url.path} does not take {request.method}",
+        400: cause("body-not-text"),  # FastAPI's word for bytes that it cannot decode
+        404: cause("no-such-path", path=path),
+        405: cause("no-such-method", path=path, method=request.method),
     }
-    problem = Problem("bad-request", why=causes.get(error.status_code, str(error.detail)))
+    said = cause("said", text=error.detail)
+    problem = Problem("bad-request", why=causes.get(error.status_code, said))
     response = problem_response(problem, language, None if error.status_code == 400 else error.status_code)
     if error.status_code == 405:  # RFC 9110 §15.5.6: all that it does take
         response.headers["allow"] = ", ".join(_methods_of(request))
@@ -103,19 +107,25 @@ def _methods_of(request: Request) -> list[str]:
     return sorted({method for route in found for method in route.methods or ()})
 
 
-def _say(error: Mapping[str, Any]) -> str:
+def _say_all(errors: Iterable[Mapping[str, Any]]) -> Text:
+    """Every cause once, in their order."""
+    causes = {each["en"]: each for each in map(_say, errors)}
+    return reduce(lambda first, second: cause("both", first=first, second=second), causes.values())
+
+
+def _say(error: Mapping[str, Any]) -> dict[str, str]:
     where = _path_of(error["loc"])
     match error["type"]:
         case "extra_forbidden":
-            return f"unknown field '{where}'"
+            return cause("unknown-field", name=where)
         case "missing":
-            return f"'{where}' is missing" if where else "its body is missing"
+            return cause("key-missing", key=where) if where else cause("body-missing")
         case "json_invalid":
-            return f"the body is not JSON ({error.get('ctx', {}).get('error', 'malformed')})"
+            return cause("body-not-json", text=error.get("ctx", {}).get("error", "malformed"))
         case "model_attributes_type" | "dict_type":
-            return "the body is not a JSON object (is its content type application/json?)"
+            return cause("body-not-object")
         case _:
-            return f"'{where}': {error['msg']}"
+            return cause("field-says", name=where, text=error["msg"])
 
 
 def _path_of(location: Iterable[object]) -> str:

@@ -11,6 +11,7 @@ from sekimori.doors.api.call import ViewerCall, json_response
 from sekimori.doors.api.render import render_preset
 from sekimori.doors.api.shapes import PresetsBody, PresetsQuery, PresetView
 from sekimori.model.address import parse_ports
+from sekimori.model.causes import near
 from sekimori.model.errors import Problem
 from sekimori.model.preset import Preset
 from sekimori.presets.load import Presets
@@ -32,8 +33,7 @@ async def get_preset(name: Annotated[str, Path(examples=["minecraft"])], call: V
     """One preset, by its name or an alias."""
     preset = call.views.presets.get(name)
     if preset is None:
-        near = ", ".join(call.views.presets.suggest(name))
-        raise Problem("no-such-preset", name=name, near=f" Near: {near}." if near else "")
+        raise Problem("no-such-preset", name=name, near=near(call.views.presets.suggest(name)))
     return json_response(render_preset(preset))
 
 
@@ -48,8 +48,8 @@ def find_presets(presets: Presets, word: str) -> list[Preset]:
     found = [preset for preset in presets.all() if _is_meant(preset, word)]
     if found:
         return found
-    near = [presets.get(name) for name in presets.suggest(word)]
-    return [preset for preset in near if preset is not None]
+    alike = [presets.get(name) for name in presets.suggest(word)]
+    return [preset for preset in alike if preset is not None]
 
 
 def _is_meant(preset: Preset, word: str) -> bool:

@@ -8,6 +8,7 @@ from starlette.responses import PlainTextResponse, Response
 from sekimori.doors.api.call import AdminCall, ViewerCall
 from sekimori.doors.api.render import render_notice
 from sekimori.doors.api.shapes import Applied, ApplyBody
+from sekimori.model.causes import cause
 from sekimori.model.errors import Problem
 
 __all__ = ["router"]
@@ -19,7 +20,7 @@ router = APIRouter(prefix="/v1", tags=["config file"])
 async def apply_file(body: ApplyBody, call: AdminCall) -> Response:
     """Bring what a config file owns to what it says; everything else is left alone."""
     if body.file is not None and (not body.file.startswith("/") or "\0" in body.file):
-        raise Problem("bad-request", why=f"'{body.file}' is not an absolute path")
+        raise Problem("bad-request", why=cause("path-not-absolute", path=body.file))
     outcome, skipped = await call.views.sync(body.file, body.text, call.context(body.why), body.plan)
     return await call.answer(outcome, skipped=[render_notice(each, call.language) for each in skipped])
 
