@@ -66,8 +66,8 @@ class Views(Protocol):
         ...
 
     def about(self) -> dict[str, Any]:
-        """What the daemon is: version, pid, started_at (Unix seconds), state_dir, socket, config, config_exists,
-        zone, planes, counts; plain JSON values.
+        """What the daemon is: version, pid, started_at (Unix seconds), state_dir, socket, config,
+        config_exists, zone, planes, counts; plain JSON values.
         """
         ...
 
