@@ -150,6 +150,7 @@ HEADS = {
     "presets": ("name", "title", "ports", "risk", "sources", "lifetime"),
 }
 TABLES = [one for one in SEKIMORI if _words(one.line)[0] in HEADS and one.answer]
+TABLES = [one for one in TABLES if one.line != "sekimori presets minecraft"]  # one preset is a page, no table
 
 
 @pytest.mark.parametrize("one", TABLES, ids=_ids)
