@@ -64,8 +64,8 @@ def outcome(sock: Socket, address: tuple[str, int]) -> int | None:
 class Dialler(Protocol):
     """Who wants the connection."""
 
-    def dialled(self, sock: Socket, target: str) -> None:
-        """Connected to `target`. The socket is registered for EVENTS; replace its handler."""
+    def dialled(self, sock: Socket, target: str, events: int) -> None:
+        """Connected to `target`, as `events` told. The socket is registered: replace its handler."""
 
     def dial_failed(self, cause: Failure) -> None:
         """No address could be reached."""
@@ -79,10 +79,10 @@ class _Attempt:
         self.sock = sock
         self.address = address
 
-    def on_event(self, _events: int) -> None:
+    def on_event(self, events: int) -> None:
         code = outcome(self.sock, self.address)
         if code is not None:
-            self.race.settle(self, code)
+            self.race.settle(self, code, events)
 
 
 class Race:
@@ -100,8 +100,8 @@ class Race:
         self._timer: Timer | None = None
         loop.soon(self._next)
 
-    def settle(self, attempt: _Attempt, code: int) -> None:
-        """An attempt has ended with this errno (0: connected)."""
+    def settle(self, attempt: _Attempt, code: int, events: int) -> None:
+        """An attempt has ended with this errno (0: connected), as `events` told."""
         self._attempts.discard(attempt)
         dialler = self._dialler
         if code:
@@ -111,7 +111,7 @@ class Race:
             self._next()
         elif dialler is not None:
             self.cancel()
-            dialler.dialled(attempt.sock, attempt.address[0])
+            dialler.dialled(attempt.sock, attempt.address[0], events)
 
     def cancel(self) -> None:
         """Close every attempt still under way."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from _socket import socket as Socket  # noqa: N812 - the C type: half the cost of its Python subclass
 from collections.abc import Callable, Sequence
-from select import EPOLLIN
+from select import EPOLLIN, EPOLLOUT
 from socket import (
     AF_INET6,
     IPPROTO_TCP,
@@ -97,7 +97,7 @@ class TcpFlow(Flow):
             self.dial_failed(failure_of(code))
         else:
             self._shared.loop.register(sock.fileno(), READ, self)
-            self.dialled(sock, address[0], armed=False)
+            self.dialled(sock, address[0], 0, armed=False)
 
     def on_event(self, events: int) -> None:
         """The only target has answered (or not: an event is a hint)."""
@@ -110,12 +110,14 @@ class TcpFlow(Flow):
         if code:
             self.dial_failed(failure_of(code))
             return
-        self.dialled(sock, self.target)
-        if events & EPOLLIN and self._halves is not None:
-            self._halves[1].on_event(events)
+        self.dialled(sock, self.target, events)
 
-    def dialled(self, sock: Socket, target: str, *, armed: bool = True) -> None:
-        """The target is connected, its socket registered: for EVENTS, or for READ when not `armed`."""
+    def dialled(self, sock: Socket, target: str, events: int, *, armed: bool = True) -> None:
+        """The target is connected, its socket registered: for EVENTS, or for READ when not `armed`.
+
+        `events` are those that told so: what a target says first may have come with them, and an
+        edge is told once.
+        """
         shared, loop = self._shared, self._shared.loop
         self._dial = None
         self.target = target
@@ -135,6 +137,8 @@ class TcpFlow(Flow):
         client.go_on()
         if client.fd >= 0:
             loop.register(client.fd, READ, client)
+        if events & ~EPOLLOUT and server.fd >= 0:
+            server.on_event(events & ~EPOLLOUT)
 
     def dial_failed(self, cause: Failure) -> None:
         """No target could be reached."""
