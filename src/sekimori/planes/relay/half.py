@@ -37,7 +37,7 @@ _OUT: Final = select.EPOLLOUT
 _ERR: Final = select.EPOLLERR
 _BULK_LEAST: Final = 16 * 1024
 """A spliced direction that moves less than this in a turn goes back to copying."""
-_SPLICE_FLAGS: Final = 0x01 | 0x02  # SPLICE_F_MOVE | SPLICE_F_NONBLOCK, splice(2)
+_SPLICE_FLAGS: Final = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)
 
 
