@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from sekimori.testing.daemon import DaemonProcess
 from sekimori.testing.peers import Peers
+
+# The same examples at every run, and no verdict by the clock: a red test is a fault, not a mood.
+# HYPOTHESIS_PROFILE=deep looks for new ones.
+settings.register_profile("suite", derandomize=True, deadline=None)
+settings.register_profile("deep", max_examples=2000, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 Open = Callable[[Mapping[str, object]], dict[str, Any]]
 """Opens a mapping in the shared daemon and returns its view; it is closed after the test."""

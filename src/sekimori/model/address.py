@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from sekimori.model.causes import Unreadable, cause
@@ -164,6 +165,7 @@ def _parse_spec(text: str) -> PortSpec:
     return PortSpec(_parse_protocols(match["protocols"] or match["after"] or "tcp"), outside, inside)
 
 
+@lru_cache(maxsize=32)
 def _parse_protocols(text: str) -> tuple[IpProtocol, ...]:
     names = text.split("+")
     known = {str(protocol) for protocol in IpProtocol}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sekimori.planes.relay.admission import BUCKETS_KEPT, Admission, PrefixSet, TokenBucket, number, plain
@@ -18,9 +18,20 @@ prefixes = st.one_of(
 ).map(lambda pair: f"{pair[0]}/{pair[1]}")
 
 
+def _unmapped(text: str) -> IPv4Network | IPv6Network:
+    """The network, a v4-mapped one as the IPv4 network that it stands for."""
+    network = ip_network(text, strict=False)
+    if isinstance(network, IPv6Network) and network.prefixlen >= 96:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            return IPv4Network((mapped, network.prefixlen - 96))
+    return network
+
+
+@example(["::ffff:0:0/96"], "0.0.0.0")
 @given(st.lists(prefixes, max_size=6), addresses)
 def test_prefixes_agree_with_the_standard_library(texts: list[str], address: str) -> None:
-    networks = [ip_network(text, strict=False) for text in texts]
+    networks = [_unmapped(text) for text in texts]
     value = ip_address(plain(address))
     mapped = getattr(value, "ipv4_mapped", None)
     candidates = [value] if mapped is None else [mapped]
