@@ -46,7 +46,7 @@ class Target:
         try:
             address = ipaddress.ip_address(host)
         except ValueError:
-            pass
+            pass  # then it is a name
         else:
             return cls(TargetKind.ADDRESS, str(_usable(address, text)))
         if re.fullmatch(r"[\d.]+", host):
