@@ -23,13 +23,11 @@ class Hand:
     Attributes:
         control: the connection; None while the worker is gone.
         held: the entries it has, by id: what it said when we connected, and what was set since.
-        generation: counts the workers that stood in this place.
     """
 
     index: int
     control: Control | None = None
     held: dict[str, Held] = field(default_factory=dict)
-    generation: int = 0
 
 
 class Crew:
@@ -107,7 +105,6 @@ class Crew:
             _log.info("worker_adopted", pid=control.pid)
         control.on_lost = lambda: self._lose(hand)
         hand.control = control
-        hand.generation += 1
         hand.held = await control.state()
 
     def _lose(self, hand: Hand) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from sekimori.model.actual import Counters, Flow, SourceUse
 
 __all__ = ["add", "read_counters", "read_flow", "read_sources"]
+
+
+_ADDED: Final = ("flows_active", "flows_total", "bytes_in", "bytes_out", "packets_in", "packets_out")
 
 
 def read_counters(row: Mapping[str, Any]) -> Counters:
@@ -31,12 +34,7 @@ def add(one: Counters, other: Counters) -> Counters:
     """The sum of two readings."""
     seen = [when for when in (one.last_flow_at, other.last_flow_at) if when is not None]
     return Counters(
-        flows_active=one.flows_active + other.flows_active,
-        flows_total=one.flows_total + other.flows_total,
-        bytes_in=one.bytes_in + other.bytes_in,
-        bytes_out=one.bytes_out + other.bytes_out,
-        packets_in=one.packets_in + other.packets_in,
-        packets_out=one.packets_out + other.packets_out,
+        **_sums(one, other),
         refused=dict(Counter(one.refused) + Counter(other.refused)),
         failed=dict(Counter(one.failed) + Counter(other.failed)),
         dropped=dict(Counter(one.dropped) + Counter(other.dropped)),
@@ -84,16 +82,16 @@ def read_sources(rows: Iterable[Mapping[str, Any]]) -> list[SourceUse]:
 def _add_source(one: SourceUse, other: SourceUse) -> SourceUse:
     return SourceUse(
         source=one.source,
-        flows_active=one.flows_active + other.flows_active,
-        flows_total=one.flows_total + other.flows_total,
-        bytes_in=one.bytes_in + other.bytes_in,
-        bytes_out=one.bytes_out + other.bytes_out,
-        packets_in=one.packets_in + other.packets_in,
-        packets_out=one.packets_out + other.packets_out,
+        **_sums(one, other),
         refused=one.refused + other.refused,
         first_seen=min(one.first_seen, other.first_seen),
         last_seen=max(one.last_seen, other.last_seen),
     )
+
+
+def _sums(one: Counters | SourceUse, other: Counters | SourceUse) -> dict[str, Any]:
+    """The figures that simply add up, by their names in both."""
+    return {name: getattr(one, name) + getattr(other, name) for name in _ADDED}
 
 
 def _endpoint(address: str, port: int) -> str:
