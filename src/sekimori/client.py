@@ -14,6 +14,7 @@ import os
 import pwd
 import socket
 from collections.abc import Generator, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
@@ -206,11 +207,11 @@ class Client:
         """Send a request; the stream its answer comes on, which alone keeps the socket open."""
         with self._connect(timeout) as sock:
             try:
-                sock.sendall(request)
+                # A daemon that refuses a body may answer and close before it has read all of it.
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    sock.sendall(request)
             except TimeoutError:
                 raise self._unreachable(cause("does-not-read")) from None
-            except OSError:
-                pass  # a daemon that refuses a body may answer before it has read all of it
             return sock.makefile("rb")
 
     def _connect(self, timeout: float) -> socket.socket:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sekimori.model.address import IpProtocol, PortPair, PortRange
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Lifetime
-from sekimori.model.mapping import CHANGEABLE, Claim, Hop, Mapping, Owner, OwnerKind, check_name, fold_fields
+from sekimori.model.mapping import Claim, Hop, Mapping, Owner, OwnerKind, check_name, fold_fields
 from sekimori.model.schedule import Schedule
 from sekimori.model.source import Sources
 from sekimori.model.target import Target
@@ -70,12 +70,6 @@ def test_a_document_without_a_key_is_refused(key: str) -> None:
         document["hours"] = "daily/09:00-10:00"
     with pytest.raises(KeyError):
         Mapping.from_document(document)
-
-
-def test_every_field_is_either_a_changeable_one_or_bookkeeping() -> None:
-    names = {field.name for field in fields(Mapping)}
-    assert names - set(CHANGEABLE) == {"id", "owner", "path", "created_at", "revision"}
-    assert set(CHANGEABLE) <= names
 
 
 @pytest.mark.parametrize("name", ["a", "Web-1", "x.y_z", "A" * 63, "kids-pc"])

@@ -225,25 +225,6 @@ class Mapping:
         )
 
 
-CHANGEABLE: Final = (
-    "name",
-    "ports",
-    "target",
-    "sources",
-    "lifetime",
-    "schedule",
-    "on",
-    "via",
-    "limits",
-    "proxy_protocol",
-    "idle",
-    "accepted_risks",
-    "preset",
-    "paused",
-)
-"""The fields of a mapping that a change may touch, and so an undo."""
-
-
 def check_name(text: str) -> str:
     """A mapping's name as given, once it is known to be usable.
 

@@ -43,11 +43,8 @@ class Target:
         host = text.strip().lower()
         if host == "self":
             return cls(TargetKind.SELF, "self")
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
-            pass  # then it is a name
-        else:
+        address = _read_address(host)
+        if address is not None:
             return cls(TargetKind.ADDRESS, str(_usable(address, text)))
         if re.fullmatch(r"[\d.]+", host):
             raise Problem("bad-target", text=text, why=cause("half-an-address"))
@@ -152,6 +149,13 @@ def _split_port(text: str) -> tuple[str, PortRange | None]:
         return host, PortRange.parse(port)
     except Unreadable as error:
         raise Problem("bad-target", text=text, why=error.why) from None
+
+
+def _read_address(host: str) -> IPAddress | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:  # a name, or nothing at all: the caller looks further
+        return None
 
 
 def _usable(address: IPAddress, text: str) -> IPAddress:

@@ -104,7 +104,7 @@ class EventStream(Response):
                 await self._closing.wait()
                 raise _Over
         except* _Over:
-            pass
+            pass  # the daemon is closing: the end of the stream says so
         except* Lagged:
             await wire.event("lagged", {"what": "events were lost: they were read too slowly"})
         except* TimeoutError:
