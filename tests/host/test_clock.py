@@ -56,3 +56,23 @@ async def test_the_fake_wakes_everyone_whose_time_was_passed() -> None:
         assert not late.done()
         clock.advance(90)
     assert clock.now() == 200
+
+
+async def test_a_cancellation_that_comes_with_the_wake_is_not_lost() -> None:
+    wake = asyncio.Event()
+
+    async def sleep_again_and_again() -> None:
+        while True:
+            wake.clear()
+            await SystemClock().wait_until(None, wake)
+
+    async with asyncio.TaskGroup() as tasks:
+        sleeper = tasks.create_task(sleep_again_and_again())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        wake.set()
+        await asyncio.sleep(0)  # the waiter is woken, and its caller has not run yet
+        sleeper.cancel()
+        done, _ = await asyncio.wait([sleeper], timeout=5)
+        sleeper.cancel()
+        assert done == {sleeper}

@@ -26,5 +26,8 @@ class SystemClock:
             left = _LONGEST_SLEEP if when is None else min(when - time.time(), _LONGEST_SLEEP)
             if left <= 0:
                 return
+            # Not wait_for: in Python 3.11 it loses a cancellation that comes with the wake,
+            # and then a daemon that was told to stop never does.
             with contextlib.suppress(TimeoutError):  # the time is up, or to be looked at again
-                await asyncio.wait_for(wake.wait(), left)
+                async with asyncio.timeout(left):
+                    await wake.wait()

@@ -94,9 +94,8 @@ class SystemResolver:
             raise Problem("no-such-host", host=host, why=cause("server-unaware"))
         loop = asyncio.get_running_loop()
         try:
-            found = await asyncio.wait_for(
-                loop.getaddrinfo(host, None, type=socket.SOCK_STREAM), timeout=_DEADLINE
-            )
+            async with asyncio.timeout(_DEADLINE):
+                found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         except socket.gaierror as error:
             raise Problem("no-such-host", host=host, why=explain_failure(error)) from None
         except TimeoutError:
