@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
-__all__ = ["HomeNetwork", "Host", "Lab", "home_network", "why_not"]
+__all__ = ["HomeNetwork", "Host", "Lab", "TwoWans", "home_network", "two_wans", "why_not"]
 
 T = TypeVar("T")
 
@@ -195,9 +195,9 @@ class Lab:
         host.resolve_with()
         return host
 
-    def cable(self, one: Host, other: Host) -> tuple[str, str]:
-        """Join two hosts. The device in each is named after the other, and returned in order."""
-        names = other.name[:15], one.name[:15]
+    def cable(self, one: Host, other: Host, names: tuple[str, str] | None = None) -> tuple[str, str]:
+        """Join two hosts. Unless named, the device in each is named after the other; returned in order."""
+        names = names or (other.name[:15], one.name[:15])
         ends = ["name", names[0], "netns", one.netns], ["name", names[1], "netns", other.netns]
         _ip(["link", "add", *ends[0], "type", "veth", "peer", *ends[1]])
         one.ip(f"link set {names[0]} up")
@@ -262,6 +262,94 @@ def home_network(lab: Lab) -> HomeNetwork:
     for host, (four, six) in ((net.server, net.SERVER), (net.desktop, net.DESKTOP)):
         _attach(host, "gateway", f"{four}/24", f"{six}/64", via=net.GATEWAY_INSIDE)
     return net
+
+
+@dataclass(frozen=True, slots=True)
+class TwoWans:
+    """The internet, two providers, a gateway with a line to each, and a home, in IPv4 and IPv6.
+
+    The gateway prefers line A (metric 100) to line B (200). Each provider drops what comes up a line from
+    addresses that are not that line's (BCP 38), so that a reply by the wrong line is lost. Hosts outside know
+    no way to the home's IPv4 addresses; the home's IPv6 prefix is routed by line A. Nothing translates
+    addresses, and the gateway's reverse path filter is off.
+    """
+
+    VISITOR = ("198.51.100.10", "2001:db8:1::10")
+    WAN_A = ("203.0.113.2", "2001:db8:2::2")
+    WAN_B = ("192.0.2.2", "2001:db8:4::2")
+    PROVIDER_A = ("203.0.113.1", "2001:db8:2::1")
+    PROVIDER_B = ("192.0.2.1", "2001:db8:4::1")
+    GATEWAY_INSIDE = ("192.168.1.1", "2001:db8:3::1")
+    SERVER = ("192.168.1.10", "2001:db8:3::10")
+    DESKTOP = ("192.168.1.11", "2001:db8:3::11")
+    DEVICES = ("wan_a", "wan_b", "home")
+    """The gateway's."""
+
+    visitor: Host
+    isp_a: Host
+    isp_b: Host
+    gateway: Host
+    server: Host
+    desktop: Host
+
+
+def two_wans(lab: Lab) -> TwoWans:
+    """Build `visitor - isp_a, isp_b - gateway - server, desktop`."""
+    net = TwoWans(*map(lab.host, ("visitor", "isp_a", "isp_b", "gateway", "server", "desktop")))
+    net.gateway.sysctl(ipv4__conf__all__rp_filter=0, ipv4__conf__default__rp_filter=0)
+    net.gateway.forward()
+    lab.switch(net.visitor, "internet", [net.isp_a, net.isp_b])
+    net.visitor.address("internet", f"{net.VISITOR[0]}/24", f"{net.VISITOR[1]}/64")
+    _provider(lab, net, net.isp_a, net.DEVICES[0], net.PROVIDER_A, net.WAN_A, "1", metric=100)
+    _provider(lab, net, net.isp_b, net.DEVICES[1], net.PROVIDER_B, net.WAN_B, "2", metric=200)
+    lines = ("203.0.113.0/24", "2001:db8:2::/64", "2001:db8:3::/64"), ("192.0.2.0/24", "2001:db8:4::/64")
+    for isp, other, own, number in (
+        (net.isp_a, net.isp_b, lines[0], "1"),
+        (net.isp_b, net.isp_a, lines[1], "2"),
+    ):
+        _only_from(isp, "customer", own)
+        for prefix in own:
+            via = f"2001:db8:1::{number}" if ":" in prefix else f"198.51.100.{number}"
+            net.visitor.route(via, prefix)
+            other.route(via, prefix)
+    net.isp_a.route(net.WAN_A[1], "2001:db8:3::/64")
+    inside = lab.switch(net.gateway, net.DEVICES[2], [net.server, net.desktop])
+    net.gateway.address(inside, f"{net.GATEWAY_INSIDE[0]}/24", f"{net.GATEWAY_INSIDE[1]}/64")
+    for host, (four, six) in ((net.server, net.SERVER), (net.desktop, net.DESKTOP)):
+        _attach(host, "gateway", f"{four}/24", f"{six}/64", via=net.GATEWAY_INSIDE)
+    return net
+
+
+def _provider(
+    lab: Lab,
+    net: TwoWans,
+    isp: Host,
+    device: str,
+    own: tuple[str, str],
+    customer: tuple[str, str],
+    number: str,
+    *,
+    metric: int,
+) -> None:
+    """One provider, and its line to the gateway; `number` is its own on the internet."""
+    isp.forward()
+    isp.address("visitor", f"198.51.100.{number}/24", f"2001:db8:1::{number}/64")
+    lab.cable(net.gateway, isp, (device, "customer"))
+    isp.address("customer", f"{own[0]}/24", f"{own[1]}/64")
+    net.gateway.address(device, f"{customer[0]}/24", f"{customer[1]}/64")
+    net.gateway.ip(*(f"route add default via {each} metric {metric}" for each in own))
+
+
+def _only_from(router: Host, device: str, prefixes: Iterable[str]) -> None:
+    """Have a router forward from a device only what comes from these prefixes.
+
+    Routing rules do it for both families alike; there is no reverse path filter for IPv6 without nftables.
+    """
+    for prefix in prefixes:
+        family = "-6" if ":" in prefix else "-4"
+        router.run(["ip", family, *f"rule add priority 100 iif {device} from {prefix} lookup main".split()])
+    for family in ("-4", "-6"):
+        router.run(["ip", family, *f"rule add priority 200 iif {device} blackhole".split()])
 
 
 def _attach(host: Host, device: str, *addresses: str, via: Iterable[str]) -> None:
