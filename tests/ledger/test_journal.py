@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 
 from sekimori.ledger.journal import row_of, storable, subject_id
 from sekimori.model.decision import Made, NamedList, Verb
+from sekimori.model.gateway import Ban, Gateway
 from sekimori.model.mapping import Mapping
-from sekimori.testing.strategies import mappings, named_lists
+from sekimori.testing.strategies import bans, gateways, mappings, named_lists
 
 
 @given(mappings())
@@ -26,6 +27,27 @@ def test_row_of_a_new_list_is_about_its_name(named: NamedList) -> None:
     assert (row.subject, row.subject_id, row.name, row.before) == ("list", named.name, named.name, None)
     assert row.after == named.to_document()
     assert subject_id(change) == named.name
+
+
+@given(gateways())
+def test_row_of_a_gateway_has_an_id_that_no_list_can_have(gateway: Gateway) -> None:
+    row = row_of(Made(Verb.GATEWAY, gateway, None), 1, 1)
+    assert (row.subject, row.subject_id, row.name, row.owner) == (
+        "gateway",
+        "gateway/self",
+        "gateway",
+        gateway.owner,
+    )
+    assert row.before is not None
+    assert Gateway.from_document(row.before) == gateway
+
+
+@given(bans())
+def test_row_of_a_ban_is_about_its_prefix(ban: Ban) -> None:
+    row = row_of(Made(Verb.BAN, None, ban), 1, 1)
+    assert (row.subject, row.subject_id, row.name) == ("ban", str(ban.prefix), ban.name)
+    assert row.after is not None
+    assert Ban.from_document(row.after) == ban
 
 
 def test_row_of_a_renamed_mapping_bears_the_new_name(make) -> None:

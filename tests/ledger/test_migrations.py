@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import closing
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from sekimori.ledger import migrations, schema
 from sekimori.ledger.database import Database
 from sekimori.ledger.store import Ledger
 from sekimori.ledger.usage import Usage
+from sekimori.model.address import Interface
 from sekimori.model.decision import Made, Verb
 from sekimori.model.errors import Problem
+from sekimori.model.gateway import Ban, Gateway
 from sekimori.model.mapping import Mapping
 
 DOCUMENT = {
@@ -47,11 +50,16 @@ DOCUMENT = {
 }
 """A mapping as version 0.1.0 writes it: its shape never changes here."""
 
+TODAY = {**DOCUMENT, "trigger": None, "hold": None, "except": None, "log": False}
+"""The same mapping as it is written today: words that came later have the value of not being said."""
+
+COLUMNS = "(mapping_id, position, protocol, address, family, first, last)"
+
 OLDEST = (
     "INSERT INTO revisions VALUES (1, 1800000000.5, 'person:alice', 'api', 'for the game')",
     "INSERT INTO mappings VALUES ('m1', 'minecraft', 'person:alice', NULL, 1, :document)",
-    "INSERT INTO claims VALUES ('m1', 0, 'tcp', '192.0.2.1', 4, 25565, 25565)",
-    "INSERT INTO claims VALUES ('m1', 1, 'udp', '192.0.2.1', 4, 25565, 25565)",
+    f"INSERT INTO claims {COLUMNS} VALUES ('m1', 0, 'tcp', '192.0.2.1', 4, 25565, 25565)",
+    f"INSERT INTO claims {COLUMNS} VALUES ('m1', 1, 'udp', '192.0.2.1', 4, 25565, 25565)",
     "INSERT INTO lists VALUES ('office', 'file:/etc/s.toml', '[\"203.0.113.0/24\"]')",
     "INSERT INTO journal VALUES "
     "(1, 1, 'open', 'mapping', 'm1', 'minecraft', 'person:alice', NULL, :document)",
@@ -88,13 +96,14 @@ def test_a_ledger_of_every_schema_opens_with_all_it_held(tmp_path: Path, number:
     assert stamp(tmp_path) == number
     for _ in range(2):  # the second time without a migration
         with closing(Ledger.open(tmp_path)) as ledger:
-            assert [each.to_document() for each in ledger.snapshot] == [DOCUMENT]
+            assert [each.to_document() for each in ledger.snapshot] == [TODAY]
             assert ledger.snapshot.lists["office"][0].compressed == "203.0.113.0/24"
             (revision,) = ledger.history()
             assert (revision.at, revision.why) == (1_800_000_000.5, "for the game")
             assert [row.name for row in revision.rows] == ["minecraft", "office"]
             assert revision.rows[0].after == DOCUMENT
             assert ledger.load_usage() == {}
+            assert (ledger.snapshot.gateway, dict(ledger.snapshot.bans)) == (None, {})
         assert stamp(tmp_path) == schema.HEAD
 
 
@@ -103,7 +112,7 @@ def test_a_migrated_ledger_keeps_every_rule(tmp_path: Path, number: str, make, c
     make_at(tmp_path, number)
     with closing(Ledger.open(tmp_path)) as ledger:
         with pytest.raises(Problem) as caught:
-            ledger.commit([Made(Verb.OPEN, None, make(2, port=25565))], context, 1.0)
+            ledger.commit([Made(Verb.OPEN, None, make(2, port=25565, on=Interface("wan0")))], context, 1.0)
         assert caught.value.facts["why"] == "two mappings claim one port"
         held = ledger.snapshot.get("m1")
         assert held is not None
@@ -164,5 +173,21 @@ def test_it_adds_no_handlers(tmp_path: Path) -> None:
     assert logging.getLogger().handlers == before
 
 
-def test_the_document_of_these_tests_is_one_that_is_written_today() -> None:
-    assert Mapping.from_document(DOCUMENT).to_document() == DOCUMENT
+@pytest.mark.parametrize("number", schema.KNOWN)
+def test_a_migrated_ledger_takes_what_is_new(tmp_path: Path, number: str, make, context) -> None:
+    make_at(tmp_path, number)
+    gateway = Gateway(owner=context.actor, found=(("net.ipv4.ip_forward", "0"),))
+    ban = Ban(prefix=ip_network("198.51.100.0/24"), owner=context.actor, expires_at=2_000_000_000)
+    with closing(Ledger.open(tmp_path)) as ledger:
+        other = [
+            Made(Verb.OPEN, None, make(number, on=Interface(f"wan{number}"), port=80)) for number in (2, 3)
+        ]
+        settings = [Made(Verb.GATEWAY, None, gateway), Made(Verb.BAN, None, ban)]
+        ledger.commit([*other, *settings], context, 1.0)
+    with closing(Ledger.open(tmp_path)) as ledger:
+        assert (ledger.snapshot.gateway, dict(ledger.snapshot.bans)) == (gateway, {ban.prefix: ban})
+        assert [str(mapping.on) for mapping in ledger.snapshot] == ["192.0.2.1", "wan2", "wan3"]
+
+
+def test_the_document_of_these_tests_is_read_and_written_as_it_is_today() -> None:
+    assert Mapping.from_document(DOCUMENT).to_document() == TODAY

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sekimori.ledger import opening
+from sekimori.ledger import opening, schema
 from sekimori.ledger.store import Ledger
 from sekimori.model.decision import Made, NamedList, Verb
 from sekimori.model.errors import Problem
@@ -92,7 +92,7 @@ class TestNewer:
         before = (directory / "ledger.db").read_bytes()
         problem = refusal(directory)
         assert problem.code == "ledger-newer"
-        assert (problem.facts["theirs"], problem.facts["ours"]) == ("0999", "0002")
+        assert (problem.facts["theirs"], problem.facts["ours"]) == ("0999", schema.HEAD)
         assert (directory / "ledger.db").read_bytes() == before
 
     def test_so_is_one_whose_newer_schema_is_in_its_wal(self, directory: Path) -> None:

@@ -19,9 +19,11 @@ from sekimori.ledger import migrations, schema, views
 from sekimori.ledger.reading import read_standing
 from sekimori.ledger.usage import Usage, load_usage, save_usage
 from sekimori.ledger.writing import write
+from sekimori.model.address import Interface
 from sekimori.model.decision import Made, Verb
 from sekimori.model.events import Committed
-from sekimori.model.mapping import Claim, Mapping
+from sekimori.model.claim import Claim
+from sekimori.model.mapping import Mapping
 from sekimori.model.request import Context
 from sekimori.testing.strategies import claims, contexts, mapping_sets
 
@@ -76,14 +78,16 @@ def add_mapping(connection: sa.Connection, key: str) -> None:
 
 
 def claim_row(key: str, claim: Claim) -> dict[str, object]:
+    interface = claim.on.name if isinstance(claim.on, Interface) else ""
     return {
         "mapping_id": key,
         "position": 0,
         "protocol": str(claim.pair.protocol),
-        "address": "" if claim.on is None else str(claim.on),
-        "family": 0 if claim.on is None else claim.on.version,
+        "address": "" if claim.on is None or interface else str(claim.on),
+        "family": 0 if claim.on is None or isinstance(claim.on, Interface) else claim.on.version,
         "first": claim.pair.outside.first,
         "last": claim.pair.outside.last,
+        "interface": interface,
     }
 
 

@@ -9,22 +9,31 @@ from sekimori.ledger import schema
 from sekimori.ledger.database import Database
 from sekimori.ledger.reading import Standing, UndecodableError, read_standing
 from sekimori.ledger.writing import write
-from sekimori.model.decision import Made, NamedList, Verb
+from sekimori.model.decision import Made, NamedList, Subject, Verb, key_of
 from sekimori.model.events import Committed
+from sekimori.model.gateway import Ban, Gateway
 from sekimori.model.mapping import Mapping
 from sekimori.model.request import Context
-from sekimori.testing.strategies import contexts, mapping_sets, named_lists
+from sekimori.testing.strategies import bans, contexts, gateways, mapping_sets, named_lists
 
 some_lists = st.lists(named_lists(), unique_by=lambda named: named.name, max_size=3).map(tuple)
 
+some_bans = st.lists(bans(), unique_by=lambda ban: ban.prefix, max_size=3)
+some_settings = st.builds(
+    lambda gateway, bans: (*gateway, *bans), st.lists(gateways(), max_size=1), some_bans
+)
+
 
 @settings(max_examples=40)
-@given(mapping_sets(), some_lists, contexts())
+@given(mapping_sets(), some_lists, some_settings, contexts())
 def test_what_was_written_is_read_back(
-    mappings: tuple[Mapping, ...], lists: tuple[NamedList, ...], context: Context
+    mappings: tuple[Mapping, ...],
+    lists: tuple[NamedList, ...],
+    chosen: tuple[Gateway | Ban, ...],
+    context: Context,
 ) -> None:
     database = Database(None)
-    subjects: tuple[Mapping | NamedList, ...] = (*mappings, *lists)
+    subjects: tuple[Subject, ...] = (*mappings, *lists, *chosen)
     changes = tuple(Made(Verb.OPEN, None, each) for each in subjects)
     with database.writing() as connection:
         schema.create(connection)
@@ -34,6 +43,7 @@ def test_what_was_written_is_read_back(
     assert found.revision == 5
     assert {each.id: each for each in found.mappings} == {each.id: each for each in mappings}
     assert {each.name: each for each in found.lists} == {each.name: each for each in lists}
+    assert {key_of(each): each for each in found.settings} == {key_of(each): each for each in chosen}
     database.close()
 
 
@@ -45,6 +55,32 @@ def test_a_document_of_another_shape_is_undecodable(document: str) -> None:
         schema.create(connection)
         connection.execute(schema.mappings.insert(), row)
     with database.reading() as connection, pytest.raises(UndecodableError, match="mapping m1"):
+        read_standing(connection)
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "document", "why"),
+    [
+        ("gateway", "gateway/self", "{}", "no 'owner'"),
+        ("gateway", "gateway/self", "null", "gateway gateway/self"),
+        ("ban", "198.51.100.0/24", '{"prefix":"198.51.100.0/33"}', "ban 198.51.100.0/24"),
+        ("fence", "x", "{}", "no 'fence'"),
+        (
+            "ban",
+            "198.51.100.0/24",
+            '{"prefix":"203.0.113.0/24","owner":"person:a","expires_at":null,"reason":"","created_at":0}',
+            "is about 203.0.113.0/24",
+        ),
+    ],
+)
+def test_a_setting_of_another_shape_is_undecodable(kind: str, key: str, document: str, why: str) -> None:
+    database = Database(None)
+    row = {"kind": kind, "key": key, "owner": "person:a", "document": document}
+    with database.writing() as connection:
+        schema.create(connection)
+        connection.execute(schema.settings.insert(), row)
+    with database.reading() as connection, pytest.raises(UndecodableError, match=why):
         read_standing(connection)
     database.close()
 

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from sekimori.ledger import migrations, schema
 from sekimori.ledger.database import Database
-from sekimori.model.address import PortRange
+from sekimori.model.address import Interface, PortRange
 from sekimori.model.mapping import Claim
 from sekimori.testing.strategies import claims
 
-INSERT = "INSERT INTO claims VALUES (?, ?, ?, ?, ?, ?, ?)"
+COLUMNS = "mapping_id, position, protocol, address, family, first, last"
+INSERT = f"INSERT INTO claims ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+INSERT_ON = f"INSERT INTO claims ({COLUMNS}, interface) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 @pytest.fixture
@@ -39,9 +41,10 @@ def add_mapping(connection: sqlite3.Connection, key: str) -> None:
 
 def values(key: str, position: int, claim: Claim) -> tuple[object, ...]:
     ports = claim.pair.outside
-    address = "" if claim.on is None else str(claim.on)
-    family = 0 if claim.on is None else claim.on.version
-    return (key, position, str(claim.pair.protocol), address, family, ports.first, ports.last)
+    interface = claim.on.name if isinstance(claim.on, Interface) else ""
+    address = "" if claim.on is None or interface else str(claim.on)
+    family = 0 if claim.on is None or isinstance(claim.on, Interface) else claim.on.version
+    return (key, position, str(claim.pair.protocol), address, family, ports.first, ports.last, interface)
 
 
 class TestClaims:
@@ -57,7 +60,7 @@ class TestClaims:
             for number, claim in enumerate(asked):
                 add_mapping(driver, f"m{number}")
                 try:
-                    driver.execute(INSERT, values(f"m{number}", 0, claim))
+                    driver.execute(INSERT_ON, values(f"m{number}", 0, claim))
                 except sqlite3.IntegrityError as error:
                     assert str(error) == "two mappings claim one port"  # noqa: PT017
                     assert any(claim.overlaps(other) for other in held)
@@ -99,6 +102,18 @@ class TestClaims:
     def test_claims_that_mean_nothing_are_refused(self, connection, wrong) -> None:
         with pytest.raises(sqlite3.IntegrityError):
             connection.execute(INSERT, wrong)
+
+    def test_an_interface_rivals_itself_and_every_address_but_no_other_interface(self, connection) -> None:
+        connection.execute(INSERT_ON, ("m1", 0, "tcp", "", 0, 80, 80, "wan0"))
+        connection.execute(INSERT_ON, ("m2", 0, "tcp", "", 0, 80, 80, "wan1"))
+        for rival in (("", 0, "wan0"), ("", 0, ""), ("192.0.2.1", 4, ""), ("2001:db8::1", 6, "")):
+            address, family, interface = rival
+            with pytest.raises(sqlite3.IntegrityError, match="two mappings claim one port"):
+                connection.execute(INSERT_ON, ("m3", 0, "tcp", address, family, 80, 80, interface))
+
+    def test_a_claim_is_of_an_interface_or_of_an_address(self, connection) -> None:
+        with pytest.raises(sqlite3.IntegrityError, match="claims_interface"):
+            connection.execute(INSERT_ON, ("m1", 0, "tcp", "192.0.2.1", 4, 80, 80, "wan0"))
 
     def test_claims_end_with_their_mapping(self, connection) -> None:
         connection.execute(INSERT, ("m1", 0, "tcp", "", 0, 80, 80))

@@ -7,20 +7,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekimori.model.address import (
+    WHOLE,
+    Interface,
     IpProtocol,
+    On,
     PortPair,
     PortRange,
     PortSpec,
+    Span,
     format_ports,
+    format_spans,
     looks_like_ports,
     parse_address,
+    parse_on,
     parse_ports,
+    parse_spans,
 )
 from sekimori.model.errors import Problem
 from sekimori.model.target import pair_ports
-from sekimori.testing.strategies import port_pairs
+from sekimori.testing.strategies import interfaces, outside_addresses, port_pairs, spans
 
-TCP, UDP = IpProtocol.TCP, IpProtocol.UDP
+TCP, UDP, SCTP = IpProtocol.TCP, IpProtocol.UDP, IpProtocol.SCTP
+GRE, ESP, SIX, DMZ = IpProtocol.GRE, IpProtocol.ESP, IpProtocol.SIX_IN_FOUR, IpProtocol.DMZ
+
+
+NO_PROTOCOL = "is not a protocol; use tcp, udp, tcp+udp, sctp, gre, esp, 6in4 or dmz"
+AH = "AH signs the addresses of a packet (RFC 4302 §3.3.3), so no NAT can carry it; use ESP in UDP, udp/4500"
 
 
 def one(protocols: tuple[IpProtocol, ...], outside: str, inside: str | None = None) -> PortSpec:
@@ -47,6 +59,15 @@ def one(protocols: tuple[IpProtocol, ...], outside: str, inside: str | None = No
         ("80-80:90", (one((TCP,), "80", "90"),)),
         ("80, udp/53", (one((TCP,), "80"), one((UDP,), "53"))),
         (" 80 ", (one((TCP,), "80"),)),
+        ("sctp/2905", (one((SCTP,), "2905"),)),
+        ("2905:2906/sctp", (one((SCTP,), "2905", "2906"),)),
+        ("udp+sctp+tcp/80", (one((TCP, UDP, SCTP), "80"),)),
+        ("gre", (PortSpec((GRE,), WHOLE, None),)),
+        ("GRE", (PortSpec((GRE,), WHOLE, None),)),
+        ("esp+gre", (PortSpec((GRE, ESP), WHOLE, None),)),
+        ("6in4", (PortSpec((SIX,), WHOLE, None),)),
+        ("dmz", (PortSpec((DMZ,), WHOLE, None),)),
+        ("tcp/1723, gre", (one((TCP,), "1723"), PortSpec((GRE,), WHOLE, None))),
     ],
 )
 def test_ports_are_read(text: str, specs: tuple[PortSpec, ...]) -> None:
@@ -67,8 +88,18 @@ def test_ports_are_read(text: str, specs: tuple[PortSpec, ...]) -> None:
         ("-80", "'-80' is not a port or a range of ports"),
         ("1-2-3", "'1-2-3' is not a port or a range of ports"),
         ("http", "'http' is not a port"),
-        ("sctp/80", "'sctp' is not a protocol; use tcp, udp or tcp+udp"),
-        ("tcp+/80", "'' is not a protocol; use tcp, udp or tcp+udp"),
+        ("icmp/80", f"'icmp' {NO_PROTOCOL}"),
+        ("tcp+/80", f"'' {NO_PROTOCOL}"),
+        ("gre/80", "gre has no ports; write gre alone"),
+        ("80/esp", "esp has no ports; write esp alone"),
+        ("tcp+gre/80", "gre has no ports; write gre alone"),
+        ("dmz/80", "dmz has no ports; write dmz alone"),
+        ("tcp+gre", "'tcp+gre' is not a port"),
+        ("gre:80", "'gre:80' is not a port"),
+        ("tcp", "'tcp' is not a port"),
+        ("ah", AH),
+        ("ah/80", AH),
+        ("esp+ah", AH),
         ("tcp/80/udp", "'tcp/80/udp' is not a port"),
         ("80:81:82", "'80:81:82' is not a port"),
         ("80:", "'80:' is not a port"),
@@ -91,12 +122,16 @@ def test_ranges_of_different_length_are_refused(text: str) -> None:
     assert caught.value.facts["outside_size"] != caught.value.facts["inside_size"]
 
 
-@pytest.mark.parametrize("text", ["8080", "tcp/x", "80,81", "5136:25565", ":3000"])
+@pytest.mark.parametrize(
+    "text", ["8080", "tcp/x", "80,81", "5136:25565", ":3000", "gre", "ESP", "6in4", "dmz", "ah", "gre+esp"]
+)
 def test_what_is_meant_as_ports_is_told_from_a_preset(text: str) -> None:
     assert looks_like_ports(text)
 
 
-@pytest.mark.parametrize("text", ["minecraft", "", "home-assistant", "ssh"])
+@pytest.mark.parametrize(
+    "text", ["minecraft", "", "home-assistant", "ssh", "greylog", "dmz-host", "tcp", "gre+"]
+)
 def test_what_is_meant_as_a_preset_is_told_from_ports(text: str) -> None:
     assert not looks_like_ports(text)
 
@@ -123,6 +158,81 @@ def test_what_is_no_address_is_refused(text: str) -> None:
     assert caught.value.code == "bad-address"
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("eth0", Interface("eth0")),
+        (" ppp0 ", Interface("ppp0")),
+        ("wg-home.5", Interface("wg-home.5")),
+        ("veth1@if2", Interface("veth1@if2")),
+        ("Ethernet0", Interface("Ethernet0")),
+        ("abcdefghijklmno", Interface("abcdefghijklmno")),
+        ("dead", Interface("dead")),
+        ("192.0.2.1", parse_address("192.0.2.1")),
+        ("[2001:db8::1]", parse_address("2001:db8::1")),
+        ("fe80::1", parse_address("fe80::1")),
+        ("::", parse_address("::")),
+    ],
+)
+def test_an_interface_is_told_from_an_address(text: str, meant: On) -> None:
+    assert parse_on(text) == meant
+
+
+@pytest.mark.parametrize("text", ["", "eth 0", "eth0:1", "0eth", "abcdefghijklmnop", "eth/0", "é0"])
+def test_what_is_neither_an_address_nor_an_interface_is_refused(text: str) -> None:
+    with pytest.raises(Problem) as caught:
+        parse_on(text)
+    assert caught.value.code == "bad-address"
+
+
+@given(outside_addresses() | interfaces())
+def test_where_ports_are_claimed_is_read_back(on: On | None) -> None:
+    if on is not None:
+        assert parse_on(str(on)) == on
+
+
+def test_protocols_have_ports_or_not_and_the_numbers_of_iana() -> None:
+    assert {each for each in IpProtocol if each.has_ports} == {TCP, UDP, SCTP}
+    assert [each.number for each in (TCP, UDP, SCTP, GRE, ESP, SIX, DMZ)] == [6, 17, 132, 47, 50, 41, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("tcp/443", "tcp/443"),
+        ("443", "tcp/443"),
+        ("udp/443,tcp/443", "tcp+udp/443"),
+        ("tcp/80,tcp+udp/80", "tcp+udp/80"),
+        ("udp/3000-3009", "udp/3000-3009"),
+        ("gre,tcp/443", "gre,tcp/443"),
+        ("tcp/443,gre", "gre,tcp/443"),
+    ],
+)
+def test_spans_are_read_in_one_order(text: str, shown: str) -> None:
+    read = parse_spans(text)
+    assert format_spans(read) == shown
+    assert parse_spans(shown) == read
+
+
+@given(spans())
+def test_formatted_spans_are_read_back(drawn: tuple[Span, ...]) -> None:
+    assert parse_spans(format_spans(drawn)) == drawn
+
+
+def test_a_span_has_no_inside() -> None:
+    with pytest.raises(Problem) as caught:
+        parse_spans("80,81:82")
+    assert (caught.value.code, caught.value.fact("why")) == (
+        "bad-ports",
+        "these ports lead nowhere; write no inside port",
+    )
+
+
+def test_spans_and_pairs_without_ports_are_told_by_their_protocol() -> None:
+    assert (str(Span(GRE, WHOLE)), str(Span(UDP, PortRange(5, 6)))) == ("gre", "udp/5-6")
+    assert str(PortPair(ESP, WHOLE, WHOLE)) == "esp"
+
+
 def test_a_range_holds_its_ports() -> None:
     ports = PortRange(10, 12)
     assert (ports.size, list(ports), 10 in ports, 12 in ports, 9 in ports, 13 in ports) == (
@@ -146,7 +256,7 @@ def test_formatted_ports_are_read_back(pairs: tuple[PortPair, ...]) -> None:
     assert pair_ports(parse_ports(format_ports(pairs)), None, "self") == pairs
 
 
-@given(st.permutations(["tcp/53", "udp/53", "tcp/80", "udp/70:71", "tcp/70:71"]))
+@given(st.permutations(["tcp/53", "udp/53", "gre", "udp/70:71", "tcp/70:71"]))
 def test_the_order_of_writing_does_not_change_what_is_read_back(parts: list[str]) -> None:
     # A ledger that gives other pairs back than it was given would look changed after every restart.
     pairs = pair_ports(parse_ports(",".join(parts)), None, "self")

@@ -11,13 +11,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sekimori.model.address import IpProtocol, PortPair, PortRange
+from sekimori.model.address import WHOLE, Interface, IpProtocol, PortPair, PortRange, parse_ports, parse_spans
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Lifetime
-from sekimori.model.mapping import Claim, Hop, Mapping, Owner, OwnerKind, check_name, fold_fields
+from sekimori.model.mapping import (
+    Claim,
+    Hop,
+    Mapping,
+    MappingKind,
+    Owner,
+    OwnerKind,
+    Trigger,
+    check_name,
+    fold_fields,
+)
 from sekimori.model.schedule import Schedule
 from sekimori.model.source import Sources
-from sekimori.model.target import Target
+from sekimori.model.target import Target, pair_ports
 from sekimori.testing.strategies import claims, mappings, owners
 
 NOW = 1_800_000_000.0
@@ -62,7 +72,29 @@ def test_a_document_is_read_back(mapping: Mapping) -> None:
     assert again.to_document() == document
 
 
-@pytest.mark.parametrize("key", sorted(make().to_document()))
+NEWER = {"trigger", "hold", "except", "log"}
+"""Keys that documents of earlier versions do not have."""
+
+
+def test_a_document_of_an_earlier_version_is_read() -> None:
+    document = {key: value for key, value in make().to_document().items() if key not in NEWER}
+    assert Mapping.from_document(document) == make()
+
+
+def test_a_trigger_an_exception_and_a_log_stand_in_the_document() -> None:
+    trigger = Trigger(parse_spans("udp/3000,tcp/6667"), 90)
+    document = make(trigger=trigger, excepted=parse_spans("443,gre"), log=True).to_document()
+    assert {key: document[key] for key in sorted(NEWER)} == {
+        "except": "gre,tcp/443",
+        "hold": "1m30s",
+        "log": True,
+        "trigger": "tcp/6667,udp/3000",
+    }
+    plain = make().to_document()
+    assert [plain[key] for key in ("trigger", "hold", "except", "log")] == [None, None, None, False]
+
+
+@pytest.mark.parametrize("key", sorted(make().to_document().keys() - NEWER))
 def test_a_document_without_a_key_is_refused(key: str) -> None:
     document = make().to_document()
     del document[key]
@@ -93,6 +125,7 @@ def test_names_are_taken_as_given(name: str) -> None:
         "Self",
         "auto",
         "none",
+        "trigger",
         "a\n",
     ],
 )
@@ -122,15 +155,21 @@ def _arrivals(claim: Claim) -> set[tuple[str, int, str]]:
     here = [ipaddress.ip_address(text) for text in ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2")]
     if claim.on is None:
         on = here
+    elif isinstance(claim.on, Interface):
+        on = here if claim.on == WAN else []
     elif claim.on.is_unspecified:
         on = [address for address in here if address.version == claim.on.version]
     else:
         on = [claim.on]
-    return {(str(claim.pair.protocol), port, str(address)) for port in claim.pair.outside for address in on}
+    ports = claim.pair.outside if claim.pair.protocol.has_ports else (0,)  # it is claimed whole
+    return {(str(claim.pair.protocol), port, str(address)) for port in ports for address in on}
 
+
+WAN = Interface("ppp0")
+"""The interface that has all of the addresses."""
 
 _HERE = st.sampled_from(
-    [None, *map(ipaddress.ip_address, ("192.0.2.1", "192.0.2.2", "2001:db8::1", "0.0.0.0", "::"))]
+    [None, WAN, *map(ipaddress.ip_address, ("192.0.2.1", "192.0.2.2", "2001:db8::1", "0.0.0.0", "::"))]
 )
 
 
@@ -140,6 +179,67 @@ def test_claims_overlap_when_a_packet_could_be_for_both(one: Claim, a: Any, othe
     expected = bool(_arrivals(one) & _arrivals(other))
     assert one.overlaps(other) is expected
     assert other.overlaps(one) is expected
+
+
+@pytest.mark.parametrize(
+    ("on", "other", "overlap"),
+    [
+        (WAN, WAN, True),
+        (WAN, Interface("eth1"), False),
+        (WAN, None, True),
+        (WAN, ipaddress.ip_address("0.0.0.0"), True),
+        (WAN, ipaddress.ip_address("2001:db8::99"), True),  # it may have that address tomorrow
+    ],
+)
+@pytest.mark.parametrize("protocol", IpProtocol)
+def test_an_interface_may_have_any_address(on: Any, other: Any, overlap: bool, protocol: IpProtocol) -> None:
+    ports = PortRange(80, 80) if protocol.has_ports else WHOLE
+    one, two = (Claim(PortPair(protocol, ports, ports), each) for each in (on, other))
+    assert one.overlaps(two) is two.overlaps(one) is overlap
+
+
+def test_protocols_are_claimed_apart() -> None:
+    claims_of = {each: Claim(PortPair(each, WHOLE, WHOLE), None) for each in IpProtocol}
+    overlapping = {(a, b) for a in IpProtocol for b in IpProtocol if claims_of[a].overlaps(claims_of[b])}
+    assert overlapping == {(each, each) for each in IpProtocol}
+
+
+def test_a_claim_without_ports_is_told_by_its_protocol() -> None:
+    gre = pair_ports(parse_ports("gre"), None, "self")
+    assert str(make(ports=gre, on=WAN).claims[0]) == "gre on ppp0"
+
+
+KERNEL, RELAY = (Hop("kernel"),), (Hop("relay"),)
+TRIGGER = Trigger(parse_spans("6667"), 600)
+
+
+@pytest.mark.parametrize(
+    ("ports", "to", "more", "kind"),
+    [
+        ("8080:80", "192.168.1.5", {}, "forward"),
+        ("80", "192.168.1.5", {"path": KERNEL}, "forward"),
+        ("80", "self", {}, "permit"),
+        ("80", "self", {"path": KERNEL}, "permit"),
+        ("80", "self", {"path": RELAY}, "forward"),
+        ("8080:80", "self", {"path": KERNEL}, "forward"),
+        ("gre", "self", {"path": KERNEL}, "permit"),
+        ("gre", "192.168.1.5", {}, "forward"),
+        ("80", "2001:db8::5", {"path": KERNEL}, "pinhole"),
+        ("80", "2001:db8::5", {"path": RELAY}, "forward"),
+        ("80", "2001:db8::5", {"path": KERNEL, "on": ipaddress.ip_address("::")}, "forward"),
+        ("8080:80", "2001:db8::5", {"path": KERNEL}, "forward"),
+        ("80", "::5/-64", {}, "pinhole"),
+        ("80", "nas.lan", {"path": KERNEL}, "forward"),
+        ("80", "device:nas", {"path": KERNEL}, "forward"),
+        ("dmz", "192.168.1.5", {}, "dmz"),
+        ("dmz", "2001:db8::5", {"path": KERNEL}, "dmz"),
+        ("113", "trigger", {"trigger": TRIGGER}, "trigger"),
+    ],
+)
+def test_the_kind_follows_from_the_terms(ports: str, to: str, more: dict[str, Any], kind: str) -> None:
+    pairs = pair_ports(parse_ports(ports), None, to)
+    found = make(ports=pairs, target=Target.parse_host(to), **more).kind
+    assert found is MappingKind(kind)
 
 
 def test_claims_are_told_with_their_address() -> None:
@@ -176,3 +276,5 @@ def test_the_target_is_told_with_its_port_where_one_suffices() -> None:
     two = (*make().ports, PortPair(IpProtocol.TCP, PortRange(81, 81), PortRange(81, 81)))
     assert make(ports=two).target_text == "192.168.1.5"
     assert make(target=Target.parse_host("2001:db8::5")).target_text == "[2001:db8::5]:80"
+    for ports in ("gre", "tcp/1723,gre"):  # where there are no ports, none are shown
+        assert make(ports=pair_ports(parse_ports(ports), None, "")).target_text == "192.168.1.5"

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from sekimori.model.address import parse_ports
+from sekimori.model.address import Interface, parse_ports, parse_spans
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Asked, Lifetime
 from sekimori.model.limits import Rate
@@ -54,6 +54,10 @@ def test_every_word_is_read() -> None:
         max_connections=50,
         proxy_protocol="v2",
         idle="10m",
+        trigger=["tcp/6667", "udp/3000"],
+        hold="20m",
+        except_="443,gre",
+        log="yes",
         accept_risk="b, A,a",
     )
     assert wish == Wish(
@@ -72,11 +76,18 @@ def test_every_word_is_read() -> None:
         connections=50,
         proxy_protocol=2,
         idle=600,
+        trigger=parse_spans("tcp/6667,udp/3000"),
+        hold=1200,
+        excepted=parse_spans("gre,tcp/443"),
+        log=True,
         accepted_risks=("a", "b"),
     )
 
 
-@pytest.mark.parametrize("word", ["hours", "on", "limit", "limit_total", "max_connections", "idle"])
+@pytest.mark.parametrize(
+    "word",
+    ["hours", "on", "limit", "limit_total", "max_connections", "idle", "trigger", "hold", "except"],
+)
 @pytest.mark.parametrize("none", ["none", "off", "any", "unlimited", ""])
 def test_none_is_said_too(word: str, none: str) -> None:
     field = {
@@ -84,9 +95,25 @@ def test_none_is_said_too(word: str, none: str) -> None:
         "limit": "per_source",
         "limit_total": "total",
         "max_connections": "connections",
+        "except": "excepted",
     }.get(word, word)
     assert getattr(read(**{word: none}), field) is None
     assert getattr(read(), field) is UNSAID
+
+
+def test_an_interface_may_stand_for_an_address() -> None:
+    assert read(on="eth1").on == Interface("eth1")
+
+
+@pytest.mark.parametrize("said", [True, "on", "YES", " true "])
+def test_a_switch_is_on(said: object) -> None:
+    assert read(log=said).log is True
+
+
+@pytest.mark.parametrize("said", [False, "off", "No", "false", "none"])
+def test_a_switch_is_off(said: object) -> None:
+    assert read(log=said).log is False
+    assert read().log is UNSAID
 
 
 @pytest.mark.parametrize(("said", "version"), [(0, 0), ("0", 0), ("none", 0), (1, 1), ("V1", 1), ("2", 2)])
@@ -139,7 +166,16 @@ def test_lifetimes() -> None:
         ({"to": ""}, "bad-target"),
         ({"from_": ""}, "bad-source"),
         ({"hours": "always"}, "bad-hours"),
-        ({"on": "eth0"}, "bad-address"),
+        ({"on": "eth 0"}, "bad-address"),
+        ({"on": "eth0:1"}, "bad-address"),
+        ({"ports": "ah"}, "bad-ports"),
+        ({"trigger": "80:81"}, "bad-ports"),
+        ({"trigger": "minecraft"}, "bad-ports"),
+        ({"except": "x"}, "bad-ports"),
+        ({"except": [1.5]}, "bad-value"),
+        ({"hold": "soon"}, "bad-duration"),
+        ({"log": "maybe"}, "bad-value"),
+        ({"log": 1}, "bad-value"),
         ({"limit": "lots"}, "bad-rate"),
         ({"max_connections": 0}, "bad-value"),
         ({"max_connections": "-1"}, "bad-value"),

@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekimori.model.address import IpProtocol, PortPair, PortRange, parse_ports
+from sekimori.model.address import WHOLE, IpProtocol, PortPair, PortRange, parse_ports
 from sekimori.model.errors import Problem
 from sekimori.model.target import Target, TargetKind, pair_ports, parse_target
 from sekimori.testing.strategies import targets
 
 ADDRESS, NAME, SELF = TargetKind.ADDRESS, TargetKind.NAME, TargetKind.SELF
+DEVICE, SUFFIX, TRIGGER = TargetKind.DEVICE, TargetKind.SUFFIX, TargetKind.TRIGGER
+MAC = "aa:bb:cc:dd:ee:0f"
 
 
 @pytest.mark.parametrize(
@@ -41,8 +43,61 @@ def test_targets_are_read(text: str, kind: TargetKind, host: str, ports: str | N
 
 
 @pytest.mark.parametrize(
+    ("text", "target", "ports"),
+    [
+        (MAC, Target(DEVICE, MAC, MAC), None),
+        ("AA-BB-CC-DD-EE-0F", Target(DEVICE, MAC, MAC), None),
+        (f"[{MAC}]:80", Target(DEVICE, MAC, MAC), "80"),
+        ("device:nas", Target(DEVICE, "device:nas"), None),
+        ("Device:NAS:8080", Target(DEVICE, "device:nas"), "8080"),
+        ("device:nas.lan:80-81", Target(DEVICE, "device:nas.lan"), "80-81"),
+        (f"device:nas@{MAC}", Target(DEVICE, "device:nas", MAC), None),
+        (f"[device:nas@{MAC}]:80", Target(DEVICE, "device:nas", MAC), "80"),
+        ("::10/-64", Target(SUFFIX, "::10/-64"), None),
+        ("[::10/-64]:443", Target(SUFFIX, "::10/-64"), "443"),
+        ("::0010/::ffff:ffff:ffff:ffff", Target(SUFFIX, "::10/-64"), None),
+        ("::1:2:3:4/-64", Target(SUFFIX, "::1:2:3:4/-64"), None),
+        ("trigger", Target(TRIGGER, "trigger"), None),
+    ],
+)
+def test_targets_that_move_are_read(text: str, target: Target, ports: str | None) -> None:
+    assert parse_target(text) == (target, PortRange.parse(ports) if ports else None)
+
+
+def test_a_device_is_pinned_to_the_address_it_was_found_with() -> None:
+    named = Target.parse_host("device:nas")
+    assert named.mac == ""
+    assert str(named.pinned(MAC)) == f"device:nas@{MAC}"
+    assert named.pinned(MAC).with_port(80) == f"[device:nas@{MAC}]:80"
+    assert Target.parse_host(MAC).with_port(80) == f"[{MAC}]:80"
+    assert named.with_port(80) == "device:nas:80"
+
+
+def test_a_suffix_is_the_lower_half_of_an_address() -> None:
+    assert Target.parse_host("::10/-64").suffix == 0x10
+    assert Target.parse_host("::1:0:0:2/-64").suffix == 0x0001_0000_0000_0002
+    assert Target.parse_host("2001:db8::10").suffix is None
+
+
+@pytest.mark.parametrize(
     "text",
     [
+        "::/-64",
+        "::1:0:0:0:0/-64",
+        "2001:db8::10/-64",
+        "::10/64",
+        "::10/-48",
+        "::10%eth0/-64",
+        "device:",
+        "device:nas@",
+        "device:nas@aa:bb",
+        "device:a b",
+        "device:nas:x",
+        f"{MAC}:80",
+        "aa:bb:cc:dd:ee",
+        "gg:bb:cc:dd:ee:ff",
+        "::g/-64",
+        "::1:2:3:4:5:6:7:8/-64",
         "",
         "  ",
         ":",
@@ -102,6 +157,8 @@ def pair(outside: str, inside: str, protocol: IpProtocol = IpProtocol.TCP) -> Po
         ("tcp+udp/53", "5353", (pair("53", "5353"), pair("53", "5353", IpProtocol.UDP))),
         ("tcp/53,udp/53", "5353", (pair("53", "5353"), pair("53", "5353", IpProtocol.UDP))),
         ("80,80", None, (pair("80", "80"),)),
+        ("gre", None, (PortPair(IpProtocol.GRE, WHOLE, WHOLE),)),
+        ("gre,tcp/1723", None, (PortPair(IpProtocol.GRE, WHOLE, WHOLE), pair("1723", "1723"))),
     ],
 )
 def test_outside_and_inside_ports_are_joined(
@@ -118,6 +175,9 @@ def test_outside_and_inside_ports_are_joined(
         ("8000-8010", "9000", "range-mismatch"),
         ("80", "9000-9001", "range-mismatch"),
         ("80-90,85", None, "bad-ports"),
+        ("gre", "80", "bad-target"),
+        ("dmz", "1-65535", "bad-target"),
+        ("tcp/1723,gre", "1723", "bad-target"),
         ("80:1,80:2", None, "bad-ports"),
         ("tcp/80-90,tcp+udp/90", None, "bad-ports"),
     ],

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from sekimori.model.decision import Made, NamedList, Verb
-from sekimori.model.mapping import Mapping, Owner
+from sekimori.model.decision import Made, Subject, SubjectKind, Verb, key_of, kind_of
+from sekimori.model.mapping import Owner
 
-__all__ = ["JournalRow", "Revision", "Subject", "row_of", "storable", "subject_id"]
-
-Subject = Literal["mapping", "list"]
+__all__ = ["JournalRow", "Revision", "row_of", "storable", "subject_id"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +18,7 @@ class JournalRow:
     Attributes:
         revision: the revision it belongs to.
         seq: its place in the revision, from 1.
-        subject_id: the mapping's id, or the list's name.
+        subject_id: the mapping's id, the list's name, the ban's prefix (`key_of`).
         name: the subject's name after the change, or its last one.
         before: the document as it stood (`to_document`); None when the subject is new.
         after: the document as it stands; None when the subject is gone.
@@ -29,7 +27,7 @@ class JournalRow:
     revision: int
     seq: int
     verb: Verb
-    subject: Subject
+    subject: SubjectKind
     subject_id: str
     name: str
     before: dict[str, Any] | None
@@ -62,7 +60,7 @@ def row_of(change: Made, revision: int, seq: int) -> JournalRow:
         revision,
         seq,
         change.verb,
-        "list" if isinstance(subject, NamedList) else "mapping",
+        kind_of(subject),
         subject_id(change),
         subject.name,
         _document(change.before),
@@ -71,9 +69,8 @@ def row_of(change: Made, revision: int, seq: int) -> JournalRow:
 
 
 def subject_id(change: Made) -> str:
-    """The mapping's id, or the list's name."""
-    subject = change.subject
-    return subject.name if isinstance(subject, NamedList) else subject.id
+    """What tells the subject from every other (`key_of`)."""
+    return key_of(change.subject)
 
 
 def storable(text: str) -> str:
@@ -85,5 +82,5 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")
 
 
-def _document(subject: Mapping | NamedList | None) -> dict[str, Any] | None:
+def _document(subject: Subject | None) -> dict[str, Any] | None:
     return None if subject is None else subject.to_document()

@@ -29,11 +29,12 @@ __all__ = [
     "mappings",
     "metadata",
     "revisions",
+    "settings",
     "usage",
     "version",
 ]
 
-KNOWN: Final = ("0001", "0002")
+KNOWN: Final = ("0001", "0002", "0003")
 """Every schema this version can read, oldest first (the ids in `migrations/versions`)."""
 
 HEAD: Final = KNOWN[-1]
@@ -74,12 +75,15 @@ claims = sa.Table(
     sa.Column("mapping_id", sa.Text, sa.ForeignKey("mappings.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("position", sa.Integer, primary_key=True),
     sa.Column("protocol", sa.Text, nullable=False),
-    sa.Column("address", sa.Text, nullable=False),  # canonical; '' is all addresses of both families
+    # Canonical; '' is all addresses of both families, those of one interface where that is named.
+    sa.Column("address", sa.Text, nullable=False),
     sa.Column("family", sa.Integer, nullable=False),  # 4, 6, or 0 for both
     sa.Column("first", sa.Integer, nullable=False),
     sa.Column("last", sa.Integer, nullable=False),
+    sa.Column("interface", sa.Text, nullable=False, server_default=""),  # '' is none
     sa.CheckConstraint("first >= 1 AND last <= 65535 AND first <= last", name="claims_ports"),
     sa.CheckConstraint("(family = 0) = (address = '') AND family IN (0, 4, 6)", name="claims_family"),
+    sa.CheckConstraint("interface = '' OR family = 0", name="claims_interface"),
 )
 sa.Index("claims_first", claims.c.protocol, claims.c.first)
 _wide = claims.c.last - claims.c.first > sa.text(str(WIDE_SPAN))
@@ -91,6 +95,16 @@ lists = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("owner", sa.Text, nullable=False),
     sa.Column("prefixes", sa.Text, nullable=False),  # a JSON array
+)
+
+settings = sa.Table(
+    "settings",
+    metadata,
+    sa.Column("kind", sa.Text, primary_key=True),  # 'gateway', 'ban' or 'pending'
+    sa.Column("key", sa.Text, primary_key=True),  # a ban's prefix (`key_of`), a pending revision's number
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("expires_at", sa.BigInteger),
+    sa.Column("document", sa.Text, nullable=False),
 )
 
 revisions = sa.Table(
@@ -109,7 +123,7 @@ journal = sa.Table(
     sa.Column("revision", sa.BigInteger, sa.ForeignKey("revisions.number"), primary_key=True),
     sa.Column("seq", sa.Integer, primary_key=True),
     sa.Column("verb", sa.Text, nullable=False),
-    sa.Column("subject", sa.Text, nullable=False),  # 'mapping' or 'list'
+    sa.Column("subject", sa.Text, nullable=False),  # 'mapping', 'list', 'gateway' or 'ban'
     sa.Column("subject_id", sa.Text, nullable=False),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("owner", sa.Text, nullable=False),
@@ -136,6 +150,7 @@ usage = sa.Table(
 _RIVAL = """
         c.protocol = NEW.protocol AND c.mapping_id <> NEW.mapping_id
         AND c.first <= NEW.last AND c.last >= NEW.first
+        AND (c.interface = '' OR NEW.interface = '' OR c.interface = NEW.interface)
         AND (c.family = 0 OR NEW.family = 0 OR c.family = NEW.family AND (
             c.address = NEW.address
             OR c.address IN ('0.0.0.0', '::') OR NEW.address IN ('0.0.0.0', '::')))"""
@@ -165,13 +180,19 @@ SQLITE_RULES: Final = (
 _HOST: Final = "split_part(address, chr(37), 1)::inet"  # without an IPv6 zone; 37 is '%', which drivers read
 _NET4: Final = f"(CASE WHEN address IN ('', '0.0.0.0') THEN '0.0.0.0/0'::inet ELSE {_HOST} END)"
 _NET6: Final = f"(CASE WHEN address IN ('', '::') THEN '::/0'::inet ELSE {_HOST} END)"
+_INTERFACES: Final = (
+    "(CASE WHEN interface = '' THEN interface_range(NULL, NULL) "
+    "ELSE interface_range(interface, interface, '[]') END)"
+)
+"""One interface, or all of them: a range, because ranges are what PostgreSQL can exclude by overlap."""
 
 POSTGRESQL_RULES: Final = (
     "CREATE EXTENSION IF NOT EXISTS btree_gist",
+    'CREATE TYPE interface_range AS RANGE (subtype = text, collation = "C")',
     *(
         f"ALTER TABLE claims ADD CONSTRAINT claims_apart_{family} EXCLUDE USING gist ("
         "protocol WITH =, mapping_id WITH <>, int4range(first, last, '[]') WITH &&, "
-        f"{net} inet_ops WITH &&) WHERE (family IN (0, {family}))"
+        f"{net} inet_ops WITH &&, {_INTERFACES} WITH &&) WHERE (family IN (0, {family}))"
         for family, net in ((4, _NET4), (6, _NET6))
     ),
     "CREATE FUNCTION journal_only_grows() RETURNS trigger LANGUAGE plpgsql AS "

@@ -14,11 +14,12 @@ from sekimori.ledger.journal import JournalRow, Revision
 from sekimori.ledger.opening import open_database
 from sekimori.ledger.reading import Standing
 from sekimori.ledger.usage import Usage
-from sekimori.ledger.writing import write
+from sekimori.ledger.writing import settle, write
 from sekimori.model.decision import Made
 from sekimori.model.errors import Problem
 from sekimori.model.events import Committed
 from sekimori.model.mapping import Mapping, Owner
+from sekimori.model.pending import Pending
 from sekimori.model.request import Context
 from sekimori.model.snapshot import Snapshot
 
@@ -33,12 +34,14 @@ class Ledger:
     Attributes:
         snapshot: what stands now, in memory. Only `take` changes it, after the file has.
         revision: the newest revision's number; 0 before the first.
+        pending: revisions that wait to be confirmed, by number. Only `take` and `forget` change it.
     """
 
     def __init__(self, database: Database, standing: Standing) -> None:
         self._database = database
-        self.snapshot = Snapshot(standing.mappings, standing.lists)
+        self.snapshot = Snapshot(standing.mappings, standing.lists, standing.settings)
         self.revision = standing.revision
+        self.pending: dict[int, Pending] = {each.revision: each for each in standing.pending}
 
     @classmethod
     def open(cls, directory: Path, *, memory: bool = False) -> Ledger:
@@ -58,7 +61,14 @@ class Ledger:
         self.take(committed)
         return committed
 
-    def write(self, changes: Sequence[Made], context: Context, at: float) -> Committed:
+    def write(
+        self,
+        changes: Sequence[Made],
+        context: Context,
+        at: float,
+        within: int | None = None,
+        settles: Sequence[int] = (),
+    ) -> Committed:
         """Write the changes as one revision at `at` (Unix seconds): all of them or none.
 
         The snapshot does not change: that is `take`'s, in the thread whose readers go through it.
@@ -67,6 +77,10 @@ class Ledger:
         had none; the answer holds the changes as they were stored. They are on the disk when
         this returns.
 
+        Args:
+            within: seconds in which the context's caller must confirm the revision; None is not at all.
+            settles: revisions that wait to be confirmed no longer.
+
         Raises:
             Problem: `disk-full`, `state-unusable` or `ledger-failed`; nothing was changed.
             ValueError: there are no changes.
@@ -74,7 +88,11 @@ class Ledger:
         if not changes:
             raise ValueError("a revision has at least one change")
         number = self.revision + 1
-        committed = Committed(number, at, context, _stamped(changes, number, at))
+        pending = None
+        if within is not None and context.caller is not None:
+            pending = Pending(number, context.actor, context.caller, at + within, within)
+        stamped = _stamped(changes, number, at)
+        committed = Committed(number, at, context, stamped, pending, tuple(settles))
         try:
             with self._database.writing() as connection:
                 write(connection, committed)
@@ -89,6 +107,23 @@ class Ledger:
         for change in committed.changes:
             self.snapshot.apply(change)
         self.revision = committed.revision
+        self.forget(committed.settles)
+        if committed.pending is not None:
+            self.pending[committed.revision] = committed.pending
+
+    def settle(self, numbers: Sequence[int]) -> None:
+        """Write that revisions wait to be confirmed no longer; `forget` is to follow, as `take` does `write`.
+
+        Raises:
+            Problem: as `commit`.
+        """
+        with self._database.writing() as connection:
+            settle(connection, numbers)
+
+    def forget(self, numbers: Sequence[int]) -> None:
+        """Take in what `settle` wrote."""
+        for number in numbers:
+            self.pending.pop(number, None)
 
     def _holds(self, number: int) -> bool:
         try:

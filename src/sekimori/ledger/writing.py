@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
 
 from sekimori.ledger.journal import JournalRow, row_of, storable, subject_id
-from sekimori.ledger.schema import claims, journal, lists, mappings, revisions
+from sekimori.ledger.schema import claims, journal, lists, mappings, revisions, settings
 from sekimori.ledger.usage import delete_usage
-from sekimori.model.decision import Made, NamedList
+from sekimori.model.address import Interface
+from sekimori.model.decision import Made, NamedList, key_of, kind_of
 from sekimori.model.events import Committed
+from sekimori.model.gateway import Ban, Gateway
 from sekimori.model.mapping import Mapping
+from sekimori.model.pending import Pending
 
-__all__ = ["write"]
+__all__ = ["PENDING", "settle", "write"]
+
+PENDING = "pending"
+"""The kind of setting that a revision is which waits to be confirmed; its key is the number."""
 
 _DELETE_MAPPING = mappings.delete().where(mappings.c.id == sa.bindparam("gone"))
 _DELETE_LIST = lists.delete().where(lists.c.name == sa.bindparam("gone"))
+_DELETE_SETTING = settings.delete().where(settings.c.key == sa.bindparam("gone"))
 
 
 def write(connection: sa.Connection, committed: Committed) -> None:
-    """Write a revision, its journal rows, and the state that follows.
+    """Write a revision, its journal rows, and the state that follows; whether it must be confirmed; and
+    that others need not be any more.
 
     What changed is deleted first, claims with it, and then inserted as it stands after: so
     two mappings may swap ports or names in one revision.
@@ -40,6 +49,9 @@ def write(connection: sa.Connection, committed: Committed) -> None:
     )
     _put_mappings(connection, [change for change in committed.changes if isinstance(change.subject, Mapping)])
     _put_lists(connection, [change for change in committed.changes if isinstance(change.subject, NamedList)])
+    _put_settings(
+        connection, [change for change in committed.changes if isinstance(change.subject, Gateway | Ban)]
+    )
     _insert(
         connection,
         journal,
@@ -48,6 +60,18 @@ def write(connection: sa.Connection, committed: Committed) -> None:
             for seq, change in enumerate(committed.changes, start=1)
         ],
     )
+    settle(connection, committed.settles)
+    if committed.pending is not None:
+        _insert(connection, settings, [_pending_values(committed.pending)])
+
+
+def settle(connection: sa.Connection, numbers: Iterable[int]) -> None:
+    """Have revisions wait for no confirmation any more."""
+    keys = [str(number) for number in numbers]
+    if keys:
+        of_these = settings.c.key == sa.bindparam("gone")
+        statement = settings.delete().where(settings.c.kind == PENDING, of_these)
+        connection.execute(statement, [{"gone": key} for key in keys])
 
 
 def _put_mappings(connection: sa.Connection, changes: list[Made]) -> None:
@@ -63,6 +87,13 @@ def _put_lists(connection: sa.Connection, changes: list[Made]) -> None:
     after = {subject_id(change): change.after for change in changes}
     _delete(connection, _DELETE_LIST, _replaced(changes))
     _insert(connection, lists, [_list_values(each) for each in after.values() if isinstance(each, NamedList)])
+
+
+def _put_settings(connection: sa.Connection, changes: list[Made]) -> None:
+    after = {subject_id(change): change.after for change in changes}
+    _delete(connection, _DELETE_SETTING, _replaced(changes))
+    standing = [each for each in after.values() if isinstance(each, Gateway | Ban)]
+    _insert(connection, settings, [_setting_values(each) for each in standing])
 
 
 def _replaced(changes: list[Made]) -> list[str]:
@@ -84,20 +115,43 @@ def _mapping_values(mapping: Mapping) -> dict[str, Any]:
 
 def _claim_values(mapping: Mapping) -> Iterable[dict[str, Any]]:
     for position, claim in enumerate(mapping.claims):
+        on = claim.on
         yield {
             "mapping_id": mapping.id,
             "position": position,
-            "protocol": str(claim.pair.protocol),
-            "address": "" if claim.on is None else str(claim.on),
-            "family": 0 if claim.on is None else claim.on.version,
+            # A pinhole holds ports of a host inside, which meet nobody's ports outside.
+            "protocol": f"hole/{claim.pair.protocol}" if claim.hole else str(claim.pair.protocol),
+            "address": "" if on is None or isinstance(on, Interface) else str(on),
+            "family": 0 if on is None or isinstance(on, Interface) else on.version,
             "first": claim.pair.outside.first,
             "last": claim.pair.outside.last,
+            "interface": on.name if isinstance(on, Interface) else "",
         }
 
 
 def _list_values(named: NamedList) -> dict[str, Any]:
     document = named.to_document()
     return {"name": named.name, "owner": storable(document["owner"]), "prefixes": _json(document["prefixes"])}
+
+
+def _setting_values(setting: Gateway | Ban) -> dict[str, Any]:
+    return {
+        "kind": kind_of(setting),
+        "key": key_of(setting),
+        "owner": storable(str(setting.owner)),
+        "expires_at": setting.expires_at if isinstance(setting, Ban) else None,
+        "document": _json(setting.to_document()),
+    }
+
+
+def _pending_values(pending: Pending) -> dict[str, Any]:
+    return {
+        "kind": PENDING,
+        "key": str(pending.revision),
+        "owner": storable(str(pending.actor)),
+        "expires_at": math.ceil(pending.deadline),
+        "document": _json(pending.to_document()),
+    }
 
 
 def _journal_values(row: JournalRow) -> dict[str, Any]:

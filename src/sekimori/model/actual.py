@@ -58,6 +58,22 @@ class Counters:
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Datagrams of admitted flows that were lost here, by cause: full, too_big, unreachable, other."""
 
+    def __add__(self, other: Counters) -> Counters:
+        """The sum of two readings."""
+        seen = [when for when in (self.last_flow_at, other.last_flow_at) if when is not None]
+        return Counters(
+            flows_active=self.flows_active + other.flows_active,
+            flows_total=self.flows_total + other.flows_total,
+            bytes_in=self.bytes_in + other.bytes_in,
+            bytes_out=self.bytes_out + other.bytes_out,
+            packets_in=self.packets_in + other.packets_in,
+            packets_out=self.packets_out + other.packets_out,
+            refused=_sum(self.refused, other.refused),
+            failed=_sum(self.failed, other.failed),
+            dropped=_sum(self.dropped, other.dropped),
+            last_flow_at=max(seen, default=None),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Flow:
@@ -89,3 +105,7 @@ class SourceUse:
     refused: int
     first_seen: float
     last_seen: float
+
+
+def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {key: one.get(key, 0) + other.get(key, 0) for key in {**one, **other}}

@@ -14,16 +14,23 @@ from sekimori.model.causes import Unreadable, cause
 from sekimori.model.errors import Problem
 
 __all__ = [
+    "WHOLE",
     "IPAddress",
     "IPNetwork",
+    "Interface",
     "IpProtocol",
+    "On",
     "PortPair",
     "PortRange",
     "PortSpec",
+    "Span",
     "format_ports",
+    "format_spans",
     "looks_like_ports",
     "parse_address",
+    "parse_on",
     "parse_ports",
+    "parse_spans",
 ]
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -33,13 +40,67 @@ HIGHEST_PORT: Final = 65535
 _SPEC = re.compile(
     r"(?:(?P<protocols>[a-z+]+)/)?(?P<outside>[\d-]+)(?::(?P<inside>[\d-]+))?(?:/(?P<after>[a-z+]+))?"
 )
+_INTERFACE = re.compile(r"[a-z][\w.@-]{0,14}", re.ASCII | re.IGNORECASE)  # IFNAMSIZ, linux/if.h
 
 
 class IpProtocol(StrEnum):
-    """The upper-layer protocol of a mapping (IANA protocol names)."""
+    """What a mapping carries: an upper-layer protocol, or everything that nothing else claims.
 
-    TCP = "tcp"
-    UDP = "udp"
+    A protocol without ports is claimed whole, so a mapping of it holds `WHOLE`: one owner per
+    address and protocol.
+    """
+
+    number: int
+    """IANA's protocol number; 0 for `DMZ`, which is no single protocol."""
+    has_ports: bool
+    """Whether its packets carry ports to tell mappings apart by."""
+
+    def __new__(cls, word: str, number: int, has_ports: bool) -> IpProtocol:
+        """A member with its facts at hand: they are asked for with every element of every mapping."""
+        member = str.__new__(cls, word)
+        member._value_ = word
+        member.number = number
+        member.has_ports = has_ports
+        return member
+
+    TCP = "tcp", 6, True
+    UDP = "udp", 17, True
+    SCTP = "sctp", 132, True
+    GRE = "gre", 47, False
+    ESP = "esp", 50, False
+    SIX_IN_FOUR = "6in4", 41, False
+    """IPv6 in IPv4 (RFC 4213), IANA's protocol 41 `ipv6`."""
+    DMZ = "dmz", 0, False
+    """All protocols and ports that no other mapping claims: a DMZ host."""
+
+
+_WITHOUT_PORTS: Final = frozenset(str(each) for each in IpProtocol if not each.has_ports)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Interface:
+    """A network interface by its name: all addresses it has outside, whatever they are today."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+On = IPAddress | Interface
+"""Where outside ports are claimed: one address, or one interface."""
+
+
+def parse_on(text: str) -> On:
+    """An address, or the name of an interface.
+
+    Raises:
+        Problem: `bad-address`.
+    """
+    word = text.strip()
+    if ":" in word or not _INTERFACE.fullmatch(word):
+        return parse_address(word)
+    return Interface(word)
 
 
 def parse_address(text: str) -> IPAddress:
@@ -99,6 +160,21 @@ class PortRange:
         return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
 
 
+WHOLE: Final = PortRange(1, HIGHEST_PORT)
+"""What a protocol without ports is claimed by."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """Ports of one protocol that lead nowhere: an exception, or what sets off a trigger."""
+
+    protocol: IpProtocol
+    ports: PortRange
+
+    def __str__(self) -> str:
+        return f"{self.protocol}/{self.ports}" if self.protocol.has_ports else str(self.protocol)
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class PortPair:
     """Outside ports of one protocol and the inside ports they lead to, in order."""
@@ -108,6 +184,8 @@ class PortPair:
     inside: PortRange
 
     def __str__(self) -> str:
+        if not self.protocol.has_ports:
+            return str(self.protocol)
         return f"{self.protocol}/{_pair_text(self.outside, self.inside)}"
 
 
@@ -121,7 +199,7 @@ class PortSpec:
 
 
 def parse_ports(text: str) -> tuple[PortSpec, ...]:
-    """Read `8080`, `udp/7000-7010`, `tcp+udp/53`, `5136:25565`, several with commas.
+    """Read `8080`, `udp/7000-7010`, `tcp+udp/53`, `5136:25565`, `gre`, `dmz`, several with commas.
 
     Without a protocol, TCP is meant.
 
@@ -137,18 +215,44 @@ def parse_ports(text: str) -> tuple[PortSpec, ...]:
 
 def looks_like_ports(text: str) -> bool:
     """Whether `text` is meant as ports rather than as the name of a preset."""
-    return text[:1].isdecimal() or "/" in text or ":" in text or "," in text
+    if text[:1].isdecimal() or "/" in text or ":" in text or "," in text:
+        return True
+    return all(word in _WITHOUT_PORTS or word == "ah" for word in text.lower().split("+"))
 
 
 def format_ports(pairs: Iterable[PortPair]) -> str:
     """The shortest text that `parse_ports` reads back to the same pairs."""
-    merged: dict[tuple[PortRange, PortRange], list[str]] = {}
+    merged: dict[tuple[bool, PortRange, PortRange], list[str]] = {}
     for pair in pairs:
-        merged.setdefault((pair.outside, pair.inside), []).append(str(pair.protocol))
-    return ",".join(f"{'+'.join(names)}/{_pair_text(*ranges)}" for ranges, names in merged.items())
+        key = (pair.protocol.has_ports, pair.outside, pair.inside)
+        merged.setdefault(key, []).append(str(pair.protocol))
+    return ",".join(
+        "+".join(names) + (f"/{_pair_text(outside, inside)}" if ported else "")
+        for (ported, outside, inside), names in merged.items()
+    )
+
+
+def parse_spans(text: str) -> tuple[Span, ...]:
+    """Read ports that lead nowhere: what `parse_ports` reads, without inside ports.
+
+    Raises:
+        Problem: `bad-ports`.
+    """
+    specs = parse_ports(text)
+    if any(spec.inside is not None for spec in specs):
+        raise Problem("bad-ports", text=text, why=cause("leads-nowhere"))
+    found = {Span(protocol, spec.outside) for spec in specs for protocol in spec.protocols}
+    return tuple(sorted(found))  # one order however they were written: what is read back equals
+
+
+def format_spans(spans: Iterable[Span]) -> str:
+    """The text that `parse_spans` reads back to the same spans."""
+    return format_ports(PortPair(span.protocol, span.ports, span.ports) for span in spans)
 
 
 def _parse_spec(text: str) -> PortSpec:
+    if text and all(word in _WITHOUT_PORTS or word == "ah" for word in text.split("+")):
+        return PortSpec(_parse_protocols(text), WHOLE, None)
     match = _SPEC.fullmatch(text)
     if match is None or (match["protocols"] and match["after"]):
         raise Unreadable("not-a-port" if text else "port-missing", text=text)
@@ -162,7 +266,11 @@ def _parse_spec(text: str) -> PortSpec:
             outside_size=outside.size,
             inside_size=inside.size,
         )
-    return PortSpec(_parse_protocols(match["protocols"] or match["after"] or "tcp"), outside, inside)
+    protocols = _parse_protocols(match["protocols"] or match["after"] or "tcp")
+    for protocol in protocols:
+        if not protocol.has_ports:
+            raise Unreadable("has-no-ports", name=str(protocol))
+    return PortSpec(protocols, outside, inside)
 
 
 @lru_cache(maxsize=32)
@@ -170,6 +278,8 @@ def _parse_protocols(text: str) -> tuple[IpProtocol, ...]:
     names = text.split("+")
     known = {str(protocol) for protocol in IpProtocol}
     for name in names:
+        if name == "ah":
+            raise Unreadable("ah-covers-addresses")
         if name not in known:
             raise Unreadable("not-a-protocol", name=name)
     return tuple(protocol for protocol in IpProtocol if protocol in names)

@@ -10,6 +10,10 @@ import errno
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from sekimori.model.causes_gateway import GATEWAY
+from sekimori.model.causes_kernel import KERNEL
+from sekimori.model.causes_kinds import KINDS
+
 __all__ = ["CAUSES", "Text", "Unreadable", "cause", "in_language", "near", "os_cause"]
 
 Text = Mapping[str, str]
@@ -18,6 +22,9 @@ Text = Mapping[str, str]
 _LANGUAGES: Final = ("en", "ja")
 
 CAUSES: Final[dict[str, tuple[str, str]]] = {
+    **KINDS,
+    **KERNEL,
+    **GATEWAY,
     # -- ports and addresses -------------------------------------------------------------------
     "not-an-address": ("it is neither an IPv4 nor an IPv6 address", "IPv4 でも IPv6 でもありません"),
     "not-ports": (
@@ -32,8 +39,22 @@ CAUSES: Final[dict[str, tuple[str, str]]] = {
     "not-a-port": ("'{text}' is not a port", "「{text}」はポートではありません"),
     "port-missing": ("a port is missing", "ポートがありません"),
     "not-a-protocol": (
-        "'{name}' is not a protocol; use tcp, udp or tcp+udp",
-        "「{name}」はプロトコルではありません。tcp、udp、tcp+udp のどれかです",
+        "'{name}' is not a protocol; use tcp, udp, tcp+udp, sctp, gre, esp, 6in4 or dmz",
+        "「{name}」はプロトコルではありません。tcp、udp、tcp+udp、sctp、gre、esp、6in4、dmz のどれかです",
+    ),
+    "has-no-ports": (
+        "{name} has no ports; write {name} alone",
+        "{name} にポートはありません。{name} とだけ書いてください",
+    ),
+    "ah-covers-addresses": (
+        "AH signs the addresses of a packet (RFC 4302 §3.3.3), so no NAT can carry it; "
+        "use ESP in UDP, udp/4500",
+        "AH はパケットのアドレスまで署名するので（RFC 4302 §3.3.3）NAT を通せません。"
+        "UDP に入れた ESP（udp/4500）を使ってください",
+    ),
+    "leads-nowhere": (
+        "these ports lead nowhere; write no inside port",
+        "行き先のないポートです。内側のポートは書けません",
     ),
     "port-in-both": ("the same outside port stands in both", "同じ外側ポートが両方にあります"),
     # -- targets -------------------------------------------------------------------------------
@@ -51,6 +72,10 @@ CAUSES: Final[dict[str, tuple[str, str]]] = {
     "brackets": (
         "the brackets do not close around the address",
         "アドレスを囲む角括弧が閉じていません",
+    ),
+    "not-a-suffix": (
+        "a suffix is the lower 64 bits of an address, such as ::10/-64",
+        "サフィックスはアドレスの下位 64 ビットです（例: ::10/-64）",
     ),
     "no-single-host": ("no single host has that address", "特定のホストを指すアドレスではありません"),
     # -- sources -------------------------------------------------------------------------------
@@ -108,6 +133,7 @@ CAUSES: Final[dict[str, tuple[str, str]]] = {
         "it is not a number from {first} to {last}",
         "{first} から {last} までの数ではありません",
     ),
+    "not-a-switch": ("it is neither on nor off", "on でも off でもありません"),
     "not-text": ("it is not text", "文字列ではありません"),
     "not-a-name": ("it does not look like a name", "名前の形ではありません"),
     "reserved": ("the word has a meaning of its own", "特別な意味のある語です"),
@@ -152,6 +178,7 @@ CAUSES: Final[dict[str, tuple[str, str]]] = {
         "a socket's path has {most} bytes at most",
         "ソケットのパスは {most} バイトまでです",
     ),
+    "not-files": ("it is not a list of paths in brackets", "角括弧で囲んだパスの並びではありません"),
     "not-users": (
         "it is not a list of users and @groups in brackets",
         "角括弧で囲んだユーザーと @グループの並びではありません",
@@ -244,6 +271,7 @@ CAUSES: Final[dict[str, tuple[str, str]]] = {
     "do-to": ("{what} '{name}'", "「{name}」の{what}"),
     "do-close": ("close", "閉鎖"),
     "do-edit": ("edit", "変更"),
+    "do-open-to": ("open a port to {target}", "{target} へのポートの開放"),
     "do-extend": ("extend", "延長"),
 }
 """A cause's key to its text in English and Japanese."""

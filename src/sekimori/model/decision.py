@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final, Literal
 
 from sekimori.model.address import IPNetwork
 from sekimori.model.errors import Problem
+from sekimori.model.gateway import Ban, Gateway
 from sekimori.model.mapping import Mapping, Owner
 
-__all__ = ["Allow", "Decision", "Deny", "Made", "NamedList", "Notice", "Verb"]
+__all__ = [
+    "GATEWAY_KEY",
+    "Allow",
+    "Decision",
+    "Deny",
+    "Made",
+    "NamedList",
+    "Notice",
+    "Subject",
+    "SubjectKind",
+    "Verb",
+    "key_of",
+    "kind_of",
+]
 
 
 class Verb(StrEnum):
@@ -24,6 +38,9 @@ class Verb(StrEnum):
     CLOSE = "close"
     EXPIRE = "expire"
     DEFINE = "define"
+    GATEWAY = "gateway"
+    BAN = "ban"
+    UNBAN = "unban"
     UNDO = "undo"
 
 
@@ -44,6 +61,45 @@ class NamedList:
         }
 
 
+Subject = Mapping | NamedList | Gateway | Ban
+"""What a change is about."""
+
+SubjectKind = Literal["mapping", "list", "gateway", "ban"]
+
+
+def kind_of(subject: Subject) -> SubjectKind:
+    """The journal's word for what sort of subject it is."""
+    match subject:
+        case Mapping():
+            return "mapping"
+        case NamedList():
+            return "list"
+        case Gateway():
+            return "gateway"
+        case Ban():
+            return "ban"
+
+
+GATEWAY_KEY: Final = "gateway/self"
+"""The gateway's `key_of`."""
+
+
+def key_of(subject: Subject) -> str:
+    """What tells a subject from every other, of any kind: a mapping's id, a list's name, a ban's prefix.
+
+    The gateway's has a slash, as prefixes have and the names of lists cannot.
+    """
+    match subject:
+        case Mapping():
+            return subject.id
+        case NamedList():
+            return subject.name
+        case Gateway():
+            return GATEWAY_KEY
+        case Ban():
+            return str(subject.prefix)
+
+
 @dataclass(frozen=True, slots=True)
 class Made:
     """One change of one subject. None before is new, None after is gone.
@@ -52,12 +108,12 @@ class Made:
     """
 
     verb: Verb
-    before: Mapping | NamedList | None
-    after: Mapping | NamedList | None
+    before: Subject | None
+    after: Subject | None
     cut: bool = False
 
     @property
-    def subject(self) -> Mapping | NamedList:
+    def subject(self) -> Subject:
         """What it is about, as it stands after, or as it stood last."""
         subject = self.after if self.after is not None else self.before
         assert subject is not None

@@ -8,21 +8,48 @@ from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
+from ipaddress import IPv6Address
 from typing import Any, Final
 
-from sekimori.model.address import IPAddress, PortPair, format_ports, parse_address, parse_ports
+from sekimori.model.address import (
+    IpProtocol,
+    On,
+    PortPair,
+    PortRange,
+    Span,
+    format_ports,
+    format_spans,
+    parse_on,
+    parse_ports,
+    parse_spans,
+)
 from sekimori.model.causes import Text, cause
+from sekimori.model.claim import Claim
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Asked, Lifetime, format_duration, parse_duration
 from sekimori.model.limits import Limits, Rate
 from sekimori.model.schedule import Schedule
 from sekimori.model.source import Sources
-from sekimori.model.target import Target, pair_ports
+from sekimori.model.target import Target, TargetKind, pair_ports
 
-__all__ = ["Claim", "Hop", "Mapping", "Owner", "OwnerKind", "check_name", "fold_fields"]
+__all__ = [
+    "Claim",
+    "Hop",
+    "Mapping",
+    "MappingKind",
+    "Owner",
+    "OwnerKind",
+    "Trigger",
+    "check_name",
+    "fold_fields",
+]
 
 _FOLDED: Final = {"asked": "until", "asked_value": "until", "expires_at": "until", "zone": "hours"}
 """Fields of a document that people know by another word."""
+_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_ONE_PORT = re.compile(rf"(tcp\+udp|tcp|udp)/{_PORT}(?::{_PORT})?")
+_PORTED = {"tcp": (IpProtocol.TCP,), "udp": (IpProtocol.UDP,), "tcp+udp": (IpProtocol.TCP, IpProtocol.UDP)}
+_ASKED = {str(each): each for each in Asked}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,62}")
 
 
@@ -80,24 +107,29 @@ class Hop:
         return cls(plane, link or None)
 
 
+class MappingKind(StrEnum):
+    """What sort of opening a mapping is."""
+
+    FORWARD = "forward"
+    """Packets are sent on to another address (NAT), or their bytes are relayed."""
+    PERMIT = "permit"
+    """A service of this machine itself: nothing is rewritten, only let in."""
+    PINHOLE = "pinhole"
+    """An IPv6 host is reached at its own address: nothing is rewritten, only let through."""
+    DMZ = "dmz"
+    """Everything that nothing else claims goes to one host."""
+    TRIGGER = "trigger"
+    """Ports that open to the LAN host that has just sent a packet to a trigger port."""
+
+
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """What a mapping holds for itself: ports of one protocol on one address, or on all."""
+class Trigger:
+    """What sets a mapping off: an outbound packet to one of `ports`; it holds for `hold` seconds after
+    the last one.
+    """
 
-    pair: PortPair
-    on: IPAddress | None
-
-    def overlaps(self, other: Claim) -> bool:
-        """Whether both claim a port that arrives at one and the same address."""
-        return (
-            self.pair.protocol is other.pair.protocol
-            and self.pair.outside.overlaps(other.pair.outside)
-            and _addresses_overlap(self.on, other.on)
-        )
-
-    def __str__(self) -> str:
-        text = f"{self.pair.protocol}/{self.pair.outside}"
-        return text if self.on is None else f"{text} on {self.on}"
+    ports: tuple[Span, ...]
+    hold: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,11 +138,15 @@ class Mapping:
 
     Attributes:
         id: stable for the mapping's life, never used again.
-        on: the one outside address, `0.0.0.0` or `::` for all of a family, None for all.
+        on: the one outside address, `0.0.0.0` or `::` for all of a family, an interface for the
+            addresses it has, None for all.
         via: the plane asked for, `auto` when it was left to us.
         path: the hops chosen, in order.
         proxy_protocol: 0 for none, 1 or 2 (haproxy.org proxy-protocol.txt).
         idle: seconds without a byte after which a flow ends; None is the plane's default.
+        trigger: what sets it off; where there is one, the target is whoever did.
+        excepted: what a DMZ host does not get.
+        log: whether the kernel logs new flows, at a limited rate.
         created_at: Unix seconds.
         revision: the journal's revision that last changed it.
     """
@@ -123,12 +159,15 @@ class Mapping:
     sources: Sources
     lifetime: Lifetime
     schedule: Schedule | None = None
-    on: IPAddress | None = None
+    on: On | None = None
     via: str = "auto"
     path: tuple[Hop, ...] = ()
     limits: Limits = field(default_factory=Limits)
     proxy_protocol: int = 0
     idle: int | None = None
+    trigger: Trigger | None = None
+    excepted: tuple[Span, ...] = ()
+    log: bool = False
     accepted_risks: tuple[str, ...] = ()
     preset: str | None = None
     paused: bool = False
@@ -136,9 +175,46 @@ class Mapping:
     revision: int = 0
 
     @property
+    def kind(self) -> MappingKind:
+        """What sort of opening it is. A name or a device may have an IPv4 and an IPv6 address, and is then
+        a forward in the one family and a pinhole in the other; it is told as a forward.
+        """
+        if self.trigger is not None:
+            return MappingKind.TRIGGER
+        if self.ports[0].protocol is IpProtocol.DMZ:  # it stands alone
+            return MappingKind.DMZ
+        target = self.target
+        if target.kind is TargetKind.SUFFIX:
+            return MappingKind.PINHOLE
+        if target.kind is TargetKind.SELF:
+            relayed = bool(self.path) and self.path[0].plane == "relay"  # from one own address to another
+            return MappingKind.PERMIT if self.is_straight and not relayed else MappingKind.FORWARD
+        if target.kind is TargetKind.ADDRESS and ":" in target.host and self.on is None:
+            by_kernel = bool(self.path) and self.path[0].plane == "kernel"
+            return MappingKind.PINHOLE if by_kernel and self.is_straight else MappingKind.FORWARD
+        return MappingKind.FORWARD
+
+    @property
+    def is_straight(self) -> bool:
+        """Whether every outside port leads to the same one inside."""
+        return all(pair.outside == pair.inside for pair in self.ports)
+
+    @property
     def claims(self) -> tuple[Claim, ...]:
         """The ports it holds."""
-        return tuple(Claim(pair, self.on) for pair in self.ports)
+        place = self.place
+        return tuple(Claim(pair, *place) for pair in self.ports)
+
+    @property
+    def place(self) -> tuple[On | None, bool]:
+        """Where its ports are claimed, and whether that is a pinhole (`Claim.on`, `Claim.hole`).
+
+        A pinhole takes nothing of this machine: thousands of hosts may each have their own port 443.
+        """
+        if self.kind is not MappingKind.PINHOLE:
+            return self.on, False
+        suffix = self.target.suffix
+        return (self.target.address if suffix is None else IPv6Address(suffix)), True
 
     def wants_open(self, now: float) -> bool:
         """Whether it should admit new flows at `now`."""
@@ -148,7 +224,10 @@ class Mapping:
 
     def next_change(self, now: float) -> float | None:
         """The next instant at which time alone changes `wants_open` or ends the mapping."""
-        edges = [] if self.lifetime.expires_at is None else [float(self.lifetime.expires_at)]
+        end = self.lifetime.expires_at
+        if self.schedule is None:
+            return float(end) if end is not None and end > now else None
+        edges = [] if end is None else [float(end)]
         if self.schedule is not None and not self.paused:
             edge = self.schedule.next_change(now)
             edges += [] if edge is None else [edge]
@@ -158,9 +237,8 @@ class Mapping:
     def target_text(self) -> str:
         """The target with its inside ports, as `--to` takes it where one port suffices."""
         insides = {pair.inside for pair in self.ports}
-        if len(insides) == 1:
-            return self.target.with_port(insides.pop())
-        return str(self.target)
+        portless = self.trigger is not None or not all(pair.protocol.has_ports for pair in self.ports)
+        return str(self.target) if portless or len(insides) > 1 else self.target.with_port(insides.pop())
 
     def to_document(self) -> dict[str, Any]:
         """Plain JSON values, in the words of the CLI: what the ledger and the journal keep."""
@@ -185,6 +263,10 @@ class Mapping:
             "max_connections": self.limits.connections,
             "proxy_protocol": self.proxy_protocol,
             "idle": None if self.idle is None else format_duration(self.idle),
+            "trigger": None if self.trigger is None else format_spans(self.trigger.ports),
+            "hold": None if self.trigger is None else format_duration(self.trigger.hold),
+            "except": format_spans(self.excepted) or None,
+            "log": self.log,
             "accept_risk": list(self.accepted_risks),
             "preset": self.preset,
             "paused": self.paused,
@@ -204,19 +286,20 @@ class Mapping:
             id=document["id"],
             name=document["name"],
             owner=_read_owner(document["owner"]),
-            ports=pair_ports(parse_ports(document["ports"]), None, str(target)),
+            ports=_read_ports(document["ports"]),
             target=target,
             sources=_read_sources(document["from"]),
-            lifetime=Lifetime(Asked(document["asked"]), document["asked_value"], document["expires_at"]),
+            lifetime=Lifetime(_ASKED[document["asked"]], document["asked_value"], document["expires_at"]),
             schedule=Schedule.parse(document["hours"], document["zone"]) if document["hours"] else None,
-            on=parse_address(document["on"]) if document["on"] else None,
+            on=parse_on(document["on"]) if document["on"] else None,
             via=document["via"],
-            path=tuple(map(Hop.parse, document["path"])),
-            limits=Limits(
-                _rate(document["limit"]), _rate(document["limit_total"]), document["max_connections"]
-            ),
+            path=_read_path(tuple(document["path"])),
+            limits=_read_limits(document["limit"], document["limit_total"], document["max_connections"]),
             proxy_protocol=document["proxy_protocol"],
             idle=parse_duration(document["idle"]) if document["idle"] else None,
+            trigger=_read_trigger(document),
+            excepted=parse_spans(document["except"]) if document.get("except") else (),
+            log=document.get("log", False),
             accepted_risks=tuple(document["accept_risk"]),
             preset=document["preset"],
             paused=document["paused"],
@@ -235,7 +318,7 @@ def check_name(text: str) -> str:
         raise Problem("bad-name", text=text, why=cause("empty"))
     if not _NAME.fullmatch(text):
         raise Problem("bad-name", text=text, why=cause("not-a-name"))
-    if text.lower() in {"anyone", "lan", "self", "auto", "none"}:
+    if text.lower() in {"anyone", "lan", "self", "auto", "none", "trigger"}:
         raise Problem("bad-name", text=text, why=cause("reserved"))
     return text
 
@@ -245,16 +328,14 @@ def fold_fields(fields: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(_FOLDED.get(field, field) for field in fields))
 
 
-def _addresses_overlap(one: IPAddress | None, other: IPAddress | None) -> bool:
-    if one is None or other is None:
-        return True
-    if one.version != other.version:
-        return False
-    return one == other or one.is_unspecified or other.is_unspecified
+def _read_trigger(document: MappingABC[str, Any]) -> Trigger | None:
+    # Documents written before there were triggers, exceptions and logs do not name them.
+    text = document.get("trigger")
+    return Trigger(parse_spans(text), parse_duration(document["hold"])) if text else None
 
 
 # A ledger of thousands names few owners, targets and sources, and these values are frozen.
-_read_owner = lru_cache(maxsize=1024)(Owner.parse)
+_read_owner = lru_cache(maxsize=8192)(Owner.parse)
 _read_target = lru_cache(maxsize=4096)(Target.parse_host)
 
 
@@ -269,3 +350,27 @@ def _text(value: object) -> str | None:
 
 def _rate(text: str | None) -> Rate | None:
     return Rate.parse(text) if text else None
+
+
+@lru_cache(maxsize=64)
+def _read_path(texts: tuple[str, ...]) -> tuple[Hop, ...]:
+    return tuple(map(Hop.parse, texts))
+
+
+@lru_cache(maxsize=1024)
+def _read_limits(per_source: str | None, total: str | None, connections: int | None) -> Limits:
+    return Limits(_rate(per_source), _rate(total), connections)
+
+
+def _read_ports(text: str) -> tuple[PortPair, ...]:
+    """What `format_ports` wrote. Most mappings hold one port, and those are read in a fifth of the time."""
+    one = _ONE_PORT.fullmatch(text)
+    if one is None:
+        return pair_ports(parse_ports(text), None, text)
+    words, first, second = one.groups()
+    port = int(first)
+    outside = inside = PortRange(port, port)
+    if second is not None:
+        port = int(second)
+        inside = PortRange(port, port)
+    return tuple(PortPair(protocol, outside, inside) for protocol in _PORTED[words])

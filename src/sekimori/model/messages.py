@@ -10,12 +10,24 @@ from __future__ import annotations
 from typing import Final
 
 from sekimori.model.message import Message
+from sekimori.model.messages_confirm import CONFIRM
+from sekimori.model.messages_devices import DEVICES
+from sekimori.model.messages_doctor import DOCTOR
+from sekimori.model.messages_gateway import GATEWAY
+from sekimori.model.messages_kernel import KERNEL_MESSAGES
+from sekimori.model.messages_kinds import KINDS
 from sekimori.model.messages_usage import USAGE
 
 __all__ = ["MESSAGES", "Message"]
 
 MESSAGES: Final[dict[str, Message]] = {
     **USAGE,
+    **KINDS,
+    **KERNEL_MESSAGES,
+    **GATEWAY,
+    **CONFIRM,
+    **DEVICES,
+    **DOCTOR,
     # -- what is not there (exit 4) ----------------------------------------------
     "no-such-mapping": Message(
         "not-found",
@@ -271,6 +283,46 @@ MESSAGES: Final[dict[str, Message]] = {
         (
             "状態ディレクトリ {directory} を使えません: {why}",
             "--state-dir で書き込めるディレクトリを指定してください。",
+        ),
+    ),
+    "network-not-read": Message(
+        "internal",
+        (
+            "cannot read this machine's interfaces, addresses and routes: {why}",
+            "Let the daemon use netlink sockets (systemd: RestrictAddressFamilies needs AF_NETLINK).",
+        ),
+        (
+            "このマシンのインターフェース・アドレス・経路を読めません: {why}",
+            "デーモンが netlink ソケットを使えるようにしてください（systemd では RestrictAddressFamilies に AF_NETLINK が必要です）。",
+        ),
+    ),
+    "routes-not-set": Message(
+        "internal",
+        (
+            "cannot set the routes that send replies back by their own line: {why}",
+            "Run the daemon as root or give it CAP_NET_ADMIN; until then, only the line of the default route works "
+            "from outside.",
+        ),
+        (
+            "応答を元の回線へ返す経路を設定できません: {why}",
+            "root で動かすか、CAP_NET_ADMIN を与えてください。それまで外から届くのは、デフォルト経路の回線だけです。",
+        ),
+    ),
+    "sysctl-not-read": Message(
+        "internal",
+        ("cannot read the kernel setting {name}: {why}", "Look at it with 'sysctl {name}'."),
+        ("カーネル設定 {name} を読めません: {why}", "sysctl {name} で確かめてください。"),
+    ),
+    "sysctl-not-set": Message(
+        "internal",
+        (
+            "cannot set the kernel setting {name} to {value}: {why}",
+            "Run the daemon as root, or set it yourself with 'sysctl -w {name}={value}'; in a container, set it "
+            "from the host.",
+        ),
+        (
+            "カーネル設定 {name} を {value} にできません: {why}",
+            "root で動かすか、sysctl -w {name}={value} で設定してください。コンテナの中では、ホスト側から設定してください。",
         ),
     ),
     "unexpected": Message(

@@ -13,11 +13,12 @@ USAGE: Final[dict[str, Message]] = {
         "usage",
         (
             "cannot read the ports '{text}': {why}",
-            "Write 8080, udp/7000-7010, tcp+udp/53, 5136:25565 or a preset (see 'sekimori presets').",
+            "Write 8080, udp/7000-7010, tcp+udp/53, 5136:25565, gre, dmz or a preset "
+            "(see 'sekimori presets').",
         ),
         (
             "ポート指定「{text}」を読めません: {why}",
-            "8080、udp/7000-7010、tcp+udp/53、5136:25565 のように書くか、プリセット名"
+            "8080、udp/7000-7010、tcp+udp/53、5136:25565、gre、dmz のように書くか、プリセット名"
             "（sekimori presets で一覧）を指定してください。",
         ),
     ),
@@ -36,17 +37,25 @@ USAGE: Final[dict[str, Message]] = {
         "usage",
         (
             "cannot read the target '{text}': {why}",
-            "Write an address, a DNS name or 'self', with a port if it differs: 192.168.1.5:22.",
+            "Write an address, a DNS name, a device (device:nas, or its MAC address) or 'self', with a port "
+            "if it differs: 192.168.1.5:22.",
         ),
         (
             "転送先「{text}」を読めません: {why}",
-            "アドレス、DNS 名、self のいずれかに、必要ならポートを付けてください（例: 192.168.1.5:22）。",
+            "アドレス、DNS 名、機器（device:nas か MAC アドレス）、self のいずれかに、"
+            "必要ならポートを付けてください（例: 192.168.1.5:22）。",
         ),
     ),
     "bad-address": Message(
         "usage",
-        ("cannot read the address '{text}': {why}", "Write an IPv4 or IPv6 address of this machine."),
-        ("アドレス「{text}」を読めません: {why}", "このマシンの IPv4 または IPv6 アドレスを書いてください。"),
+        (
+            "cannot read the address '{text}': {why}",
+            "Write an IPv4 or IPv6 address of this machine, or the name of its interface.",
+        ),
+        (
+            "アドレス「{text}」を読めません: {why}",
+            "このマシンの IPv4 か IPv6 アドレス、またはインターフェイス名を書いてください。",
+        ),
     ),
     "bad-source": Message(
         "usage",

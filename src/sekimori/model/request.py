@@ -15,14 +15,18 @@ from typing import Final, TypeVar
 from sekimori.model.address import (
     IPAddress,
     IPNetwork,
+    On,
     PortRange,
     PortSpec,
+    Span,
     looks_like_ports,
-    parse_address,
+    parse_on,
     parse_ports,
+    parse_spans,
 )
 from sekimori.model.causes import cause, near
 from sekimori.model.errors import Problem
+from sekimori.model.gateway import Gateway
 from sekimori.model.lifetime import Asked, Lifetime, parse_duration, parse_instant
 from sekimori.model.limits import Rate
 from sekimori.model.mapping import Mapping, Owner, check_name
@@ -35,10 +39,14 @@ __all__ = [
     "FIELDS",
     "UNSAID",
     "Ask",
+    "Caller",
     "Change",
     "Close",
+    "Configure",
     "Context",
     "Define",
+    "LiftBan",
+    "PutBan",
     "Reading",
     "Renew",
     "Submit",
@@ -73,13 +81,17 @@ class Wish:
     sources: Sources | Unsaid = UNSAID
     lifetime: Lifetime | Unsaid = UNSAID
     schedule: Schedule | Unsaid | None = UNSAID
-    on: IPAddress | Unsaid | None = UNSAID
+    on: On | Unsaid | None = UNSAID
     via: str | Unsaid = UNSAID
     per_source: Rate | Unsaid | None = UNSAID
     total: Rate | Unsaid | None = UNSAID
     connections: int | Unsaid | None = UNSAID
     proxy_protocol: int | Unsaid = UNSAID
     idle: int | Unsaid | None = UNSAID
+    trigger: tuple[Span, ...] | Unsaid | None = UNSAID
+    hold: int | Unsaid | None = UNSAID
+    excepted: tuple[Span, ...] | Unsaid | None = UNSAID
+    log: bool | Unsaid = UNSAID
     accepted_risks: tuple[str, ...] = ()
 
 
@@ -133,7 +145,44 @@ class Define:
     restore: Owner | None = None
 
 
-Ask = Submit | Change | Renew | Close | Define
+@dataclass(frozen=True, slots=True)
+class Configure:
+    """Make this machine a gateway on these terms, or with None no longer one."""
+
+    gateway: Gateway | None
+
+
+@dataclass(frozen=True, slots=True)
+class PutBan:
+    """Keep a prefix out, of everything, until `expires_at` (Unix seconds; None is until it is lifted)."""
+
+    prefix: IPNetwork
+    expires_at: int | None
+    reason: str = ""
+    restore: Owner | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LiftBan:
+    """End a ban."""
+
+    prefix: IPNetwork
+
+
+Ask = Submit | Change | Renew | Close | Define | Configure | PutBan | LiftBan
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The way an asker came to this machine: a TCP connection, as `SSH_CONNECTION` tells it (sshd(8)).
+
+    A change that would keep this very way from being used again is not left standing unconfirmed.
+    """
+
+    source: IPAddress
+    sport: int
+    destination: IPAddress
+    dport: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +192,8 @@ class Context:
     actor: Owner
     door: str
     why: str = ""
+    caller: Caller | None = None
+    """None where the asker sits at this machine, or cannot be seen to come by a connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +222,25 @@ FIELDS: Final = (
     "max_connections",
     "proxy_protocol",
     "idle",
+    "trigger",
+    "hold",
+    "except",
+    "log",
     "accept_risk",
 )
 """The words a mapping is written in, in the order people read them."""
 
 _MOST_CONNECTIONS: Final = 1_000_000
 _NONE: Final = frozenset({"none", "any", "off", "unlimited", ""})
+_SWITCH: Final = {
+    "on": True,
+    "yes": True,
+    "true": True,
+    "off": False,
+    "no": False,
+    "false": False,
+    "none": False,
+}
 
 
 def parse_wish(fields: MappingABC[str, object], reading: Reading) -> Wish:
@@ -199,13 +263,17 @@ def parse_wish(fields: MappingABC[str, object], reading: Reading) -> Wish:
         sources=Sources.parse(_listed(said, "from")) if "from" in said else UNSAID,
         lifetime=read_lifetime(said, reading),
         schedule=_optional(said, "hours", lambda text: Schedule.parse(text, reading.zone)),
-        on=_optional(said, "on", parse_address),
+        on=_optional(said, "on", parse_on),
         via=_word(said, "via").lower() if "via" in said else UNSAID,
         per_source=_optional(said, "limit", Rate.parse),
         total=_optional(said, "limit_total", Rate.parse),
         connections=_optional(said, "max_connections", _count),
         proxy_protocol=_read_proxy_protocol(said),
         idle=_optional(said, "idle", parse_duration),
+        trigger=_spans(said, "trigger"),
+        hold=_optional(said, "hold", parse_duration),
+        excepted=_spans(said, "except"),
+        log=_read_switch(said, "log"),
         accepted_risks=_read_risks(said),
     )
 
@@ -270,6 +338,25 @@ def _optional(said: MappingABC[str, object], key: str, read: Callable[[str], _T]
         return UNSAID
     text = _word(said, key)
     return None if text.lower() in _NONE else read(text)
+
+
+def _spans(said: MappingABC[str, object], key: str) -> tuple[Span, ...] | Unsaid | None:
+    if key not in said:
+        return UNSAID
+    text = _listed(said, key)
+    return None if text.lower() in _NONE else parse_spans(text)
+
+
+def _read_switch(said: MappingABC[str, object], key: str) -> bool | Unsaid:
+    value = said.get(key)
+    if value is None:
+        return UNSAID
+    if isinstance(value, bool):
+        return value
+    text = str(value).strip().lower()
+    if text not in _SWITCH:
+        raise Problem("bad-value", key=key, text=str(value), why=cause("not-a-switch"))
+    return _SWITCH[text]
 
 
 def _count(text: str) -> int:

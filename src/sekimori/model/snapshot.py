@@ -1,59 +1,78 @@
-"""All mappings and lists at one moment, indexed for the questions policy asks."""
+"""All mappings, lists and settings at one moment, indexed for the questions policy asks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Final
+import heapq
+from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Mapping as MappingABC
+from types import MappingProxyType
+from weakref import WeakSet
 
-from sekimori.model.address import IPNetwork, IpProtocol, looks_like_ports, parse_ports
+from sekimori.model.address import IPNetwork, IpProtocol, On, PortRange, looks_like_ports, parse_ports
 from sekimori.model.causes import near
+from sekimori.model.claim import Claim
 from sekimori.model.decision import Made, NamedList
 from sekimori.model.errors import Problem
-from sekimori.model.mapping import Claim, Mapping
+from sekimori.model.gateway import Ban, Gateway
+from sekimori.model.index import Index
+from sekimori.model.mapping import Mapping
+from sekimori.model.target import Target, TargetKind
 
 __all__ = ["Snapshot"]
 
-_NARROW: Final = 64
-"""Ranges up to this size are indexed port by port; wider ones, which are few, are scanned."""
-
-_Key = tuple[IpProtocol, int]
-
 
 class Snapshot:
-    """The mappings and lists of a ledger. `fork` gives a copy to try changes on.
+    """The mappings, lists, bans and the gateway of a ledger. `fork` gives a copy to try changes on.
 
-    One owner changes it (the ledger after a commit, or whoever forked it).
+    One owner changes it (the ledger after a commit, or whoever forked it). A fork is an overlay: it
+    holds what was changed since, and reads the rest through to its parent. Of what the parent changes
+    while a fork lives, the fork is given the value from before; so neither sees the other's changes, and
+    neither forking nor changing costs more with more mappings.
     """
 
-    def __init__(self, mappings: Iterable[Mapping] = (), lists: Iterable[NamedList] = ()) -> None:
-        self._by_id: dict[str, Mapping] = {}
-        self._ids_by_name: dict[str, str] = {}
-        self._narrow: dict[_Key, tuple[str, ...]] = {}
-        self._wide: dict[str, None] = {}
-        self._lists: dict[str, NamedList] = {named.name: named for named in lists}
+    def __init__(
+        self,
+        mappings: Iterable[Mapping] = (),
+        lists: Iterable[NamedList] = (),
+        settings: Iterable[Gateway | Ban] = (),
+    ) -> None:
+        self._parent: Snapshot | None = None
+        self._hidden: set[str] = set()
+        """Ids that the parent is not asked about: each is here, or gone."""
+        self._own = Index()
+        self._forks: WeakSet[Snapshot] = WeakSet()
+        self._lists: MappingABC[str, NamedList] = {named.name: named for named in lists}
+        self._prefixes = _prefixes(self._lists)
+        self._gateway: Gateway | None = None
+        self._bans: MappingABC[IPNetwork, Ban] = MappingProxyType({})
+        self._take_settings(settings)
         for mapping in mappings:
-            self._put(mapping)
+            self._own.put(mapping)
 
     def fork(self) -> Snapshot:
-        """A copy that may be changed without touching this one."""
+        """A copy that may be changed without touching this one. It costs the same at any size."""
         copy = Snapshot()
-        copy._by_id = dict(self._by_id)
-        copy._ids_by_name = dict(self._ids_by_name)
-        copy._narrow = dict(self._narrow)
-        copy._wide = dict(self._wide)
-        copy._lists = dict(self._lists)
+        copy._parent = self
+        copy._lists, copy._prefixes = self._lists, self._prefixes
+        copy._gateway, copy._bans = self._gateway, self._bans
+        self._forks.add(copy)
         return copy
 
     def __iter__(self) -> Iterator[Mapping]:
-        return iter(self._by_id.values())
+        if self._parent is not None:
+            yield from self._seen(self._parent)
+        yield from self._own.by_id.values()
 
     def __len__(self) -> int:
-        return len(self._by_id)
+        if self._parent is None:
+            return len(self._own.by_id)
+        hidden = sum(self._parent.get(key) is not None for key in self._hidden)
+        return len(self._parent) - hidden + len(self._own.by_id)
 
     @property
-    def lists(self) -> dict[str, tuple[IPNetwork, ...]]:
-        """The prefixes of every named list."""
-        return {name: named.prefixes for name, named in self._lists.items()}
+    def lists(self) -> MappingABC[str, tuple[IPNetwork, ...]]:
+        """The prefixes of every named list; the same object until a list is changed."""
+        return self._prefixes
 
     @property
     def named_lists(self) -> tuple[NamedList, ...]:
@@ -64,14 +83,58 @@ class Snapshot:
         """The named list, if there is one."""
         return self._lists.get(name)
 
+    @property
+    def gateway(self) -> Gateway | None:
+        """The gateway as it was enabled; None where this machine is none."""
+        return self._gateway
+
+    @property
+    def bans(self) -> MappingABC[IPNetwork, Ban]:
+        """Every ban by its prefix; the same object until a ban is changed."""
+        return self._bans
+
     def get(self, mapping_id: str) -> Mapping | None:
         """The mapping of an id."""
-        return self._by_id.get(mapping_id)
+        found = self._own.by_id.get(mapping_id)
+        if found is None and self._parent is not None and mapping_id not in self._hidden:
+            return self._parent.get(mapping_id)
+        return found
 
     def named(self, name: str) -> Mapping | None:
-        """The mapping of a name, whatever its case."""
-        found = self._ids_by_name.get(name.lower())
-        return None if found is None else self._by_id[found]
+        """The mapping of a name, whatever its case; of several in a draft, the one put in last."""
+        return next(self.namesakes(name), None)
+
+    def namesakes(self, name: str) -> Iterator[Mapping]:
+        """Every mapping of a name: one or none, but in a draft that policy has not looked at yet."""
+        key = name.lower()
+        yield from self._own.named(key)
+        if self._parent is not None:
+            yield from self._seen(self._parent.namesakes(key))
+
+    def claiming(self, protocol: IpProtocol, port: int) -> Iterator[Mapping]:
+        """The mappings that claim an outside port, on whatever address."""
+        for mapping in self._near(protocol, PortRange(port, port)):
+            if any(pair.protocol is protocol and port in pair.outside for pair in mapping.ports):
+                yield mapping
+
+    def by_plane(self, plane: str) -> Collection[Mapping]:
+        """The mappings whose first hop is made by a plane. Look through it before anything changes."""
+        if self._parent is None:
+            return self._own.on_plane(plane)
+        return [*self._seen(self._parent.by_plane(plane)), *self._own.on_plane(plane)]
+
+    def leading_to(self, target: Target) -> Collection[Mapping]:
+        """The mappings that lead to a name, a device, or anything else that may move.
+
+        Look through it before anything changes.
+        """
+        if self._parent is None:
+            return self._own.leading_to(target)
+        return [*self._seen(self._parent.leading_to(target)), *self._own.leading_to(target)]
+
+    def hosts(self, kind: TargetKind) -> set[str]:
+        """The hosts of every target of a kind that may move (`NAME`, say)."""
+        return {target.host for target in self._moving() if target.kind is kind}
 
     def find(self, ref: str) -> Mapping:
         """The mapping meant by an id, a name, or the outside port it alone holds.
@@ -82,19 +145,23 @@ class Snapshot:
         Raises:
             Problem: `no-such-mapping`.
         """
-        found = self._by_id.get(ref) or self.named(ref) or self._find_by_port(ref)
+        found = self.get(ref) or self.named(ref) or self._find_by_port(ref)
         if found is None:
-            alike = sorted(name for name in self._ids_by_name if ref.lower()[:3] in name)[:3] if ref else []
-            raise Problem("no-such-mapping", ref=ref, near=near(alike))
+            raise Problem("no-such-mapping", ref=ref, near=near(self._alike(ref)))
         return found
 
     def rivals(self, mapping: Mapping) -> Iterator[tuple[Mapping, Claim, Claim]]:
         """Other mappings whose claims overlap: (the other, our claim, theirs)."""
         for claim in mapping.claims:
-            for other_id in self._candidates(claim):
-                if other_id == mapping.id:
+            # Few addresses, and perhaps very many mappings on each: whether two meet is worked out once.
+            meets: dict[tuple[On | None, bool], bool] = {}
+            for other in self._near(claim.pair.protocol, claim.pair.outside):
+                place = other.place
+                met = meets.get(place)
+                if met is None:
+                    met = meets[place] = claim.overlaps(Claim(claim.pair, *place))
+                if not met or other.id == mapping.id:
                     continue
-                other = self._by_id[other_id]
                 for theirs in other.claims:
                     if claim.overlaps(theirs):
                         yield other, claim, theirs
@@ -102,45 +169,73 @@ class Snapshot:
     def apply(self, change: Made) -> None:
         """Take one change in."""
         if isinstance(change.subject, NamedList):
-            self._lists.pop(change.subject.name, None)
-            if isinstance(change.after, NamedList):
-                self._lists[change.after.name] = change.after
+            self._define(change.subject.name, change.after)
+            return
+        if isinstance(change.subject, Gateway):
+            self._gateway = change.after if isinstance(change.after, Gateway) else None
+            return
+        if isinstance(change.subject, Ban):
+            self._ban(change.subject.prefix, change.after)
             return
         if isinstance(change.before, Mapping):
-            self._drop(change.before)
+            self._replace(change.before.id, None)
         if isinstance(change.after, Mapping):
-            self._put(change.after)
+            self._replace(change.after.id, change.after)
 
-    def _put(self, mapping: Mapping) -> None:
-        self._by_id[mapping.id] = mapping
-        self._ids_by_name[mapping.name.lower()] = mapping.id
-        for key in _keys(mapping):
-            self._narrow[key] = (*self._narrow.get(key, ()), mapping.id)
-        if _is_wide(mapping):
-            self._wide[mapping.id] = None
+    def _define(self, name: str, after: object) -> None:
+        # Forks share the tables of their parent, so these are replaced and never changed.
+        lists = {key: named for key, named in self._lists.items() if key != name}
+        if isinstance(after, NamedList):
+            lists[name] = after
+        self._lists, self._prefixes = lists, _prefixes(lists)
 
-    def _drop(self, mapping: Mapping) -> None:
-        held = self._by_id.pop(mapping.id, None)
-        if held is None:
-            return
-        if self._ids_by_name.get(held.name.lower()) == held.id:
-            del self._ids_by_name[held.name.lower()]
-        for key in _keys(held):
-            left = tuple(each for each in self._narrow[key] if each != held.id)
-            if left:
-                self._narrow[key] = left
+    def _ban(self, prefix: IPNetwork, after: object) -> None:
+        bans = {key: ban for key, ban in self._bans.items() if key != prefix}
+        if isinstance(after, Ban):
+            bans[prefix] = after
+        self._bans = MappingProxyType(bans)
+
+    def _take_settings(self, settings: Iterable[Gateway | Ban]) -> None:
+        bans: dict[IPNetwork, Ban] = {}
+        for setting in settings:
+            if isinstance(setting, Gateway):
+                self._gateway = setting
             else:
-                del self._narrow[key]
-        self._wide.pop(held.id, None)
+                bans[setting.prefix] = setting
+        self._bans = MappingProxyType(bans)
 
-    def _candidates(self, claim: Claim) -> Iterable[str]:
-        outside = claim.pair.outside
-        if outside.size > _NARROW:
-            return list(self._by_id)
-        found = dict.fromkeys(self._wide)
-        for port in outside:
-            found.update(dict.fromkeys(self._narrow.get((claim.pair.protocol, port), ())))
-        return found
+    def _replace(self, mapping_id: str, after: Mapping | None) -> None:
+        before = self.get(mapping_id)
+        for fork in self._forks:
+            fork._keep(mapping_id, before)
+        if mapping_id in self._own.by_id:
+            self._own.drop(mapping_id)
+        if self._parent is not None:
+            self._hidden.add(mapping_id)
+        if after is not None:
+            self._own.put(after)
+
+    def _keep(self, mapping_id: str, before: Mapping | None) -> None:
+        """Hold on to what the parent is about to change, unless it was changed here."""
+        if mapping_id in self._hidden:
+            return
+        self._hidden.add(mapping_id)
+        if before is not None:
+            self._own.put(before)
+
+    def _seen(self, of_parent: Iterable[Mapping]) -> Iterator[Mapping]:
+        return (mapping for mapping in of_parent if mapping.id not in self._hidden)
+
+    def _near(self, protocol: IpProtocol, ports: PortRange) -> Iterator[Mapping]:
+        if self._parent is not None:
+            yield from self._seen(self._parent._near(protocol, ports))
+        yield from self._own.near(protocol, ports)
+
+    def _moving(self) -> set[Target]:
+        if self._parent is None:
+            return set(self._own.moving_targets)
+        inherited = {target for target in self._parent._moving() if self.leading_to(target)}
+        return inherited.union(self._own.moving_targets)
 
     def _find_by_port(self, ref: str) -> Mapping | None:
         if not looks_like_ports(ref):
@@ -151,20 +246,28 @@ class Snapshot:
             return None
         if len(specs) != 1:
             return None
-        holders = [
-            m for m in self._by_id.values() if any(pair.outside == specs[0].outside for pair in m.ports)
-        ]
-        if "/" in ref:
-            holders = [m for m in holders if any(pair.protocol in specs[0].protocols for pair in m.ports)]
-        return holders[0] if len(holders) == 1 else None
+        outside, protocols = specs[0].outside, specs[0].protocols
+        if "/" not in ref and protocols[0].has_ports:  # none was said
+            protocols = tuple(protocol for protocol in IpProtocol if protocol.has_ports)
+        holders = {
+            mapping.id: mapping
+            for protocol in protocols
+            for mapping in self._near(protocol, outside)
+            if any(pair.protocol is protocol and pair.outside == outside for pair in mapping.ports)
+        }
+        return next(iter(holders.values())) if len(holders) == 1 else None
+
+    def _alike(self, ref: str) -> list[str]:
+        """The first names that hold the beginning of `ref`."""
+        start = ref.lower()[:3]
+        alike = self._names_with(start) if start else set()
+        return heapq.nsmallest(3, (name for name in alike if self.named(name) is not None))
+
+    def _names_with(self, part: str) -> set[str]:
+        """Every name in lower case that holds `part`; of a fork, also some that are gone."""
+        found = {name for name in self._own.names if part in name}
+        return found if self._parent is None else found | self._parent._names_with(part)
 
 
-def _keys(mapping: Mapping) -> Iterator[_Key]:
-    for pair in mapping.ports:
-        if pair.outside.size <= _NARROW:
-            for port in pair.outside:
-                yield pair.protocol, port
-
-
-def _is_wide(mapping: Mapping) -> bool:
-    return any(pair.outside.size > _NARROW for pair in mapping.ports)
+def _prefixes(lists: MappingABC[str, NamedList]) -> MappingABC[str, tuple[IPNetwork, ...]]:
+    return MappingProxyType({name: named.prefixes for name, named in lists.items()})

@@ -1,11 +1,12 @@
-"""Where a mapping leads: an address, a DNS name, or this machine itself."""
+"""Where a mapping leads: an address, a DNS name, a device, this machine, or whoever sets off a trigger."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 
 from sekimori.model.address import IPAddress, IpProtocol, PortPair, PortRange, PortSpec
 from sekimori.model.causes import Unreadable, cause
@@ -15,6 +16,10 @@ __all__ = ["Resolution", "Target", "TargetKind", "pair_ports", "parse_target"]
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
+_MAC = re.compile(r"[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}")
+_DEVICE = re.compile(rf"device:(?P<name>{_LABEL}(?:\.{_LABEL})*)(?:@(?P<mac>{_MAC.pattern}))?")
+_SUFFIX = re.compile(r"(?P<suffix>::[0-9a-f:]+)/(?:-64|::ffff:ffff:ffff:ffff)")
+_HOST_BITS = (1 << 64) - 1
 
 
 class TargetKind(StrEnum):
@@ -23,6 +28,12 @@ class TargetKind(StrEnum):
     ADDRESS = "address"
     NAME = "name"
     SELF = "self"
+    DEVICE = "device"
+    """A machine of the LAN, known by its MAC address and followed when its IP address changes."""
+    SUFFIX = "suffix"
+    """Whatever host has these lower 64 bits in a prefix of the LAN: it stays when the prefix changes."""
+    TRIGGER = "trigger"
+    """The LAN host that set off the mapping's trigger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +42,12 @@ class Target:
 
     kind: TargetKind
     host: str
-    """A numeric address, a DNS name in lower case, or `self`."""
+    """A numeric address, a DNS name in lower case, `self`, `trigger`, a MAC address, `device:NAME`, or
+    `::10/-64`."""
+    mac: str = ""
+    """The MAC address a device is known by, in lower case with colons; "" until it was found once.
+
+    The name of a device is what it calls itself, so the name alone must not decide where a port leads."""
 
     @classmethod
     def parse_host(cls, text: str) -> Target:
@@ -41,8 +57,14 @@ class Target:
             Problem: `bad-target`.
         """
         host = text.strip().lower()
-        if host == "self":
-            return cls(TargetKind.SELF, "self")
+        if host in ("self", "trigger"):
+            return cls(TargetKind(host), host)
+        device = _read_device(host)
+        if device is not None:
+            return device
+        suffix = _SUFFIX.fullmatch(host)
+        if suffix is not None:
+            return cls(TargetKind.SUFFIX, f"{_read_suffix(suffix['suffix'], text)}/-64")
         address = _read_address(host)
         if address is not None:
             return cls(TargetKind.ADDRESS, str(_usable(address, text)))
@@ -55,14 +77,26 @@ class Target:
     @property
     def address(self) -> IPAddress | None:
         """The address, where the target is one."""
-        return ipaddress.ip_address(self.host) if self.kind is TargetKind.ADDRESS else None
+        return _parsed(self.host) if self.kind is TargetKind.ADDRESS else None
+
+    @property
+    def suffix(self) -> int | None:
+        """The lower 64 bits of the address, where the target is a suffix."""
+        if self.kind is not TargetKind.SUFFIX:
+            return None
+        return int(ipaddress.IPv6Address(self.host.partition("/")[0]))
+
+    def pinned(self, mac: str) -> Target:
+        """The same device, from now on known by this MAC address."""
+        return replace(self, mac=mac)
 
     def with_port(self, port: object) -> str:
-        """`host:port`, with brackets around an IPv6 address (RFC 3986 §3.2.2)."""
-        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
+        """`host:port`, with brackets around what has colons of its own (RFC 3986 §3.2.2)."""
+        text = str(self)
+        return f"[{text}]:{port}" if ":" in text.removeprefix("device:") else f"{text}:{port}"
 
     def __str__(self) -> str:
-        return self.host
+        return f"{self.host}@{self.mac}" if self.mac and self.mac != self.host else self.host
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +108,8 @@ class Resolution:
 
 
 def parse_target(text: str) -> tuple[Target, PortRange | None]:
-    """Read `host`, `host:22`, `host:9000-9010`, `[2001:db8::5]:22`, `:3000` (this machine).
+    """Read `host`, `host:22`, `host:9000-9010`, `[2001:db8::5]:22`, `:3000` (this machine), `device:nas:22`,
+    `aa:bb:cc:dd:ee:ff` (a device by its MAC address), `[::10/-64]:443` (a suffix), `trigger`.
 
     Raises:
         Problem: `bad-target`.
@@ -95,6 +130,9 @@ def pair_ports(specs: tuple[PortSpec, ...], inside: PortRange | None, target: st
         Problem: `bad-target`, `bad-ports` or `range-mismatch`.
     """
     if inside is not None:
+        for protocol in (each for spec in specs for each in spec.protocols):
+            if not protocol.has_ports:
+                raise Problem("bad-target", text=target, why=cause("no-inside-port", name=str(protocol)))
         if any(spec.inside is not None for spec in specs):
             raise Problem("bad-target", text=target, why=cause("inside-twice"))
         if len({spec.outside for spec in specs}) > 1:
@@ -141,14 +179,41 @@ def _split_port(text: str) -> tuple[str, PortRange | None]:
         if not rest:
             return host, None
         port = rest[1:]
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
+    elif text.count(":") == 1 + text.lower().startswith("device:"):
+        host, _, port = text.rpartition(":")
     else:  # a name, or an IPv6 address without a port
         return text, None
     try:
         return host, PortRange.parse(port)
     except Unreadable as error:
         raise Problem("bad-target", text=text, why=error.why) from None
+
+
+def _read_device(host: str) -> Target | None:
+    if _MAC.fullmatch(host):
+        mac = host.replace("-", ":")
+        return Target(TargetKind.DEVICE, mac, mac)
+    named = _DEVICE.fullmatch(host)
+    if named is None:
+        return None
+    mac = (named["mac"] or "").replace("-", ":")
+    return Target(TargetKind.DEVICE, f"device:{named['name']}", mac)
+
+
+def _read_suffix(suffix: str, text: str) -> ipaddress.IPv6Address:
+    try:
+        address = ipaddress.IPv6Address(suffix)
+    except ValueError:
+        raise Problem("bad-target", text=text, why=cause("not-a-suffix")) from None
+    if not 0 < int(address) <= _HOST_BITS:
+        raise Problem("bad-target", text=text, why=cause("not-a-suffix"))
+    return address
+
+
+@lru_cache(maxsize=65_536)
+def _parsed(host: str) -> IPAddress:
+    """Asked for with every element of every mapping, and thousands lead to few hosts."""
+    return ipaddress.ip_address(host)
 
 
 def _read_address(host: str) -> IPAddress | None:
