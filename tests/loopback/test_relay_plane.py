@@ -17,7 +17,7 @@ from sekimori.model.address import IpProtocol, PortPair, PortRange
 from sekimori.model.target import Target
 from sekimori.planes.relay.plane import RelayPlane
 from sekimori.reconcile.ports import Changes
-from sekimori.testing.contract_plane import PlaneContract, wanted_for
+from sekimori.testing.contract_plane import LOOPBACK, PlaneContract, wanted_for
 from sekimori.testing.ports import free_ports
 
 pytestmark = pytest.mark.loopback
@@ -25,6 +25,9 @@ pytestmark = pytest.mark.loopback
 
 class RelayStand:
     """Two workers of our own on loopback."""
+
+    ends = LOOPBACK
+    lacks: frozenset[str] = frozenset()
 
     def __init__(self, plane: RelayPlane) -> None:
         self.plane = plane

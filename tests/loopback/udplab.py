@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from sekimori.planes.relay.bans import Bans
 from sekimori.planes.relay.entry import Entry, Listen
 from sekimori.planes.relay.idle import IdleWheel
 from sekimori.planes.relay.loop import Loop
@@ -63,7 +64,7 @@ class Lab:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(not dual))
         sock.bind((address, 0))
         listen = Listen("udp", address, sock.getsockname()[1], target_port, dual)
-        service = Service(self.loop, self.wheel, Entry("udp", (listen,), tuple(targets), **terms))
+        service = Service(self.loop, self.wheel, Entry("udp", (listen,), tuple(targets), **terms), Bans())
         self.services.append(service)
         listener = UdpListener(self.loop, sock, listen, service)
         service.listeners[key_of(listen)] = listener

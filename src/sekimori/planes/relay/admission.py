@@ -14,10 +14,10 @@ from sekimori.planes.relay.entry import Entry, Rate
 
 __all__ = ["BUCKETS_KEPT", "REFUSALS", "Admission", "PrefixSet", "Refusal", "TokenBucket", "number", "plain"]
 
-Refusal = Literal["source", "rate", "limit", "expired"]
+Refusal = Literal["source", "rate", "limit", "expired", "banned"]
 """Why a newcomer was turned away before its target was touched."""
 
-REFUSALS: Final[tuple[Refusal, ...]] = ("source", "rate", "limit", "expired")
+REFUSALS: Final[tuple[Refusal, ...]] = ("source", "rate", "limit", "expired", "banned")
 
 BUCKETS_KEPT: Final = 4096
 """Token buckets kept per mapping, so that strangers cannot fill the memory."""

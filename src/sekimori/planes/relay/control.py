@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from sekimori.planes.relay.bans import Ban
 from sekimori.planes.relay.entry import Entry, Listen
 from sekimori.planes.relay.frames import MOST_FDS, PROTOCOL, BadFrameError, FrameReader, Outbox
 
@@ -138,7 +139,7 @@ class Control:
         """Figures per entry (None: of all), live flows included.
 
         flows_total, flows_active, bytes_in, bytes_out, packets_in, packets_out, refused
-        {source, rate, limit, expired}, failed {refused, timed_out, unreachable,
+        {source, rate, limit, expired, banned}, failed {refused, timed_out, unreachable,
         descriptors, other}, last_flow_at (unix seconds or None). Ids not served are absent.
         """
         answer = await self._begin("stats", {} if ids is None else {"ids": list(ids)})
@@ -161,9 +162,21 @@ class Control:
         rows: list[dict[str, Any]] = answer["flows"]
         return rows
 
-    async def cut(self, name: str, source: str | None = None) -> int:
-        """End the flows of an entry at once (only those from the prefix `source`); how many."""
+    async def cut(self, name: str | None, source: str | None = None) -> int:
+        """End the flows of an entry at once (only those from the prefix `source`); how many.
+
+        Without a name, those from `source` of every entry.
+        """
         answer = await self._begin("cut", {"id": name, "source": source})
+        count: int = answer["cut"]
+        return count
+
+    async def ban(self, bans: Sequence[Ban]) -> int:
+        """Keep exactly these prefixes out of every entry from now on, each until its end in Unix seconds.
+
+        Flows from there end at once; how many they were.
+        """
+        answer = await self._begin("ban", {"bans": list(bans)})
         count: int = answer["cut"]
         return count
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import structlog
 
+from sekimori.planes.relay.bans import Ban
 from sekimori.planes.relay.control import Control, Held, WorkerLostError, connect, spawn
 
 __all__ = ["Crew", "Hand"]
@@ -23,11 +24,13 @@ class Hand:
     Attributes:
         control: the connection; None while the worker is gone.
         held: the entries it has, by id: what it said when we connected, and what was set since.
+        bans: those it was told; None until it was, as it may have an earlier daemon's.
     """
 
     index: int
     control: Control | None = None
     held: dict[str, Held] = field(default_factory=dict)
+    bans: tuple[Ban, ...] | None = None
 
 
 class Crew:
@@ -105,6 +108,7 @@ class Crew:
             _log.info("worker_adopted", pid=control.pid)
         control.on_lost = lambda: self._lose(hand)
         hand.control = control
+        hand.bans = None
         hand.held = await control.state()
 
     def _lose(self, hand: Hand) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from sekimori.model.actual import Counters
 from sekimori.planes.relay.control import Control, WorkerLostError
 from sekimori.planes.relay.crew import Crew, Hand
-from sekimori.planes.relay.readings import add, read_counters
+from sekimori.planes.relay.readings import read_counters
 
 __all__ = ["Figures"]
 
@@ -40,7 +40,7 @@ class Figures:
                 continue
             self._last.setdefault(hand.index, {}).update(readings)
             for key, reading in readings.items():
-                total[key] = add(total[key], reading) if key in total else reading
+                total[key] = total[key] + reading if key in total else reading
         return total
 
     def lose(self, index: int) -> None:
@@ -56,4 +56,4 @@ class Figures:
     def _carry(self, readings: Mapping[str, Counters]) -> None:
         for key, reading in readings.items():
             ended = replace(reading, flows_active=0)
-            self.carried[key] = add(self.carried[key], ended) if key in self.carried else ended
+            self.carried[key] = self.carried[key] + ended if key in self.carried else ended

@@ -9,24 +9,28 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import structlog
 
 from sekimori.host.ports import dual_stack
 from sekimori.model.actual import Counters, Flow, SourceUse
+from sekimori.model.address import IPNetwork
+from sekimori.model.causes import Text
 from sekimori.model.errors import Problem
 from sekimori.model.mapping import Mapping as PortMapping
+from sekimori.planes.relay.bans import Ban
 from sekimori.planes.relay.control import Control, Held, WorkerLostError, WorkerRefusedError
 from sekimori.planes.relay.crew import Crew, Hand
 from sekimori.planes.relay.entry import Entry
 from sekimori.planes.relay.figures import Figures
-from sekimori.planes.relay.obstacles import find_loop, find_obstacle
+from sekimori.planes.relay.obstacles import find_inability, find_loop, find_obstacle
 from sekimori.planes.relay.placement import shares
 from sekimori.planes.relay.readings import read_flow, read_sources
-from sekimori.planes.relay.render import MOST_PORTS, listens_of, render
+from sekimori.planes.relay.render import listens_of, render
 from sekimori.planes.relay.sharing import share_out
-from sekimori.reconcile.ports import Changes, Wanted
+from sekimori.reconcile.ports import Changes, Ground, Wanted
 
 __all__ = ["HANDOVER", "RelayPlane"]
 
@@ -61,6 +65,7 @@ class RelayPlane:
         self._dual = dual_stack()
         self._crew = Crew(directory, workers, user, self._lost)
         self.figures = Figures(self._crew)
+        self._bans: tuple[Ban, ...] = ()
         self._put: dict[str, str] = {}
         self._rendered: dict[str, tuple[Wanted, Entry, str]] = {}
         self._entries: dict[str, Entry] = {}
@@ -95,12 +100,9 @@ class RelayPlane:
 
     # -- Plane ---------------------------------------------------------------------------
 
-    def unable(self, mapping: PortMapping) -> str | None:
-        """Too many ports for a socket each."""
-        count = sum(pair.outside.size for pair in mapping.ports)
-        if count > MOST_PORTS:
-            return f"it holds a socket for each port, {MOST_PORTS} at most, and this needs {count}"
-        return None
+    def unable(self, mapping: PortMapping) -> Text | None:
+        """What sockets cannot make: other protocols, other kinds, and too many ports."""
+        return find_inability(mapping)
 
     async def preflight(self, mapping: PortMapping, leaving: Sequence[PortMapping]) -> Problem | None:
         """Look for a loop, then try every port that we do not hold already."""
@@ -117,6 +119,15 @@ class RelayPlane:
         ]
         return await asyncio.to_thread(find_obstacle, listens)
 
+    async def lay(self, ground: Ground) -> Problem | None:
+        """Tell the workers who is banned. To be a gateway is nothing that sockets can do or need."""
+        self._bans = tuple((str(ban.prefix), ban.expires_at) for ban in ground.bans)
+        try:
+            await self._ensure_crew()
+        except (WorkerLostError, WorkerRefusedError) as error:
+            return Problem("unexpected", what=str(error))
+        return None
+
     def fingerprint(self, wanted: Wanted) -> str:
         """The digest of the whole entry."""
         return self._render(wanted)[1]
@@ -124,10 +135,10 @@ class RelayPlane:
     async def observe(self) -> Mapping[str, str]:
         """What was put, less what went with a worker; a missing worker is started first."""
         try:
-            await self._crew.ensure()
-        except WorkerLostError as lost:
-            _log.error("worker_missing", why=str(lost))
-        return dict(self._put)
+            await self._ensure_crew()
+        except (WorkerLostError, WorkerRefusedError) as error:
+            _log.error("worker_missing", why=str(error))
+        return MappingProxyType(self._put)
 
     async def apply(self, changes: Changes) -> Mapping[str, Problem]:
         """Open the sockets and hand them to the workers; take away what is to go."""
@@ -153,7 +164,40 @@ class RelayPlane:
         """What each source did with a mapping, the latest first."""
         return read_sources(await self._ask_each(mapping_id, lambda control: control.sources(mapping_id)))
 
+    async def kill(self, mapping_id: str | None, source: IPNetwork | None) -> int:
+        """End live flows at once: of a mapping, from a prefix, or those that are both; how many.
+
+        Who may come in stays as it is: who was cut off may come again.
+        """
+        if mapping_id is None and source is None:
+            return 0
+        count = 0
+        for hand, control in self._crew.live:
+            if mapping_id is None or mapping_id in hand.held:
+                with suppress(WorkerRefusedError, WorkerLostError):  # it let the mapping go, or is gone
+                    count += await control.cut(mapping_id, None if source is None else str(source))
+        return count
+
     # -- within --------------------------------------------------------------------------
+
+    async def _ensure_crew(self) -> None:
+        """Have every worker there, and none of them let in who is banned.
+
+        Raises:
+            WorkerLostError: one could not be started, or went while it was told.
+            WorkerRefusedError: one is of a version that knows no bans, and there are some.
+        """
+        await self._crew.ensure()
+        bans = self._bans
+        for hand, control in self._crew.live:
+            if hand.bans == bans:
+                continue
+            try:
+                await control.ban(bans)
+            except WorkerRefusedError:
+                if bans:
+                    raise
+            hand.bans = bans
 
     async def _ask_each(self, mapping_id: str, ask: Callable[[Control], Any]) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
@@ -186,8 +230,8 @@ class RelayPlane:
             except WorkerLostError as lost:
                 _log.warning("worker_lost_while_applying", attempt=attempt, why=str(lost))
                 failed = {entry.id: Problem("unexpected", what=str(lost)) for entry, _ in entries}
-                with suppress(WorkerLostError):  # told by the next try, or by the problem above
-                    await self._crew.ensure()
+                with suppress(WorkerLostError, WorkerRefusedError):  # told by the next try, or above
+                    await self._ensure_crew()
         for entry, digest in entries:
             if entry.id not in failed:
                 self._put[entry.id] = digest

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from sekimori.model.actual import Counters, Flow, SourceUse
 
-__all__ = ["add", "read_counters", "read_flow", "read_sources"]
+__all__ = ["read_counters", "read_flow", "read_sources"]
 
 
 _ADDED: Final = ("flows_active", "flows_total", "bytes_in", "bytes_out", "packets_in", "packets_out")
@@ -27,18 +26,6 @@ def read_counters(row: Mapping[str, Any]) -> Counters:
         failed={cause: count for cause, count in row["failed"].items() if count},
         dropped=row.get("dropped", {}),
         last_flow_at=row["last_flow_at"],
-    )
-
-
-def add(one: Counters, other: Counters) -> Counters:
-    """The sum of two readings."""
-    seen = [when for when in (one.last_flow_at, other.last_flow_at) if when is not None]
-    return Counters(
-        **_sums(one, other),
-        refused=dict(Counter(one.refused) + Counter(other.refused)),
-        failed=dict(Counter(one.failed) + Counter(other.failed)),
-        dropped=dict(Counter(one.dropped) + Counter(other.dropped)),
-        last_flow_at=max(seen, default=None),
     )
 
 

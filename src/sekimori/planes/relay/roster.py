@@ -9,6 +9,7 @@ from functools import partial
 from socket import socket as Socket  # noqa: N812
 from typing import Any, Final
 
+from sekimori.planes.relay.bans import Ban
 from sekimori.planes.relay.entry import Entry, Listen
 from sekimori.planes.relay.flows import Counters
 from sekimori.planes.relay.service import Listener, ListenKey, Service, key_of
@@ -55,7 +56,9 @@ class Roster:
         """
         service = self.services.get(entry.id)
         if service is None:
-            service = self.services[entry.id] = Service(self._shared.loop, self._shared.wheel, entry)
+            service = self.services[entry.id] = Service(
+                self._shared.loop, self._shared.wheel, entry, self._shared.bans
+            )
             if entry.id in self._ended:  # paused, or closed and brought back: it counts on
                 service.counters = self._ended.pop(entry.id)
         else:
@@ -72,6 +75,27 @@ class Roster:
             return False
         service.stop(service.entry.grace if grace is None else grace, partial(self._forget, name))
         return True
+
+    def ban(self, bans: Iterable[Ban]) -> int:
+        """Let nobody in whom these hold, and nobody else be kept out; end their flows, and tell how many.
+
+        Raises:
+            ValueError: one of them is of no prefix; nothing has changed then.
+        """
+        banned, wall = self._shared.bans, time.time()
+        banned.set(bans)
+        if not banned.any:
+            return 0
+        services = self.services.values()
+        return sum(service.cut(lambda flow: banned.hold(flow.source, wall)) for service in services)
+
+    def cut_source(self, prefix: str) -> int:
+        """End the flows from `prefix`, whatever mapping they are of; how many they were.
+
+        Raises:
+            ValueError: not a prefix.
+        """
+        return sum(service.cut_source(prefix) for service in self.services.values())
 
     def close(self) -> None:
         """End everything now."""

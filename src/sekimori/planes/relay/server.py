@@ -236,7 +236,13 @@ def _flows(server: ControlServer, message: dict[str, Any], _sockets: list[socket
 
 
 def _cut(server: ControlServer, message: dict[str, Any], _sockets: list[socket.socket]) -> dict[str, Any]:
+    if message["id"] is None:
+        return {"cut": server.roster.cut_source(message["source"])}
     return {"cut": _service(server, message).cut_source(message.get("source"))}
+
+
+def _ban(server: ControlServer, message: dict[str, Any], _sockets: list[socket.socket]) -> dict[str, Any]:
+    return {"cut": server.roster.ban((prefix, end) for prefix, end in message["bans"])}
 
 
 def _quit(server: ControlServer, message: dict[str, Any], _sockets: list[socket.socket]) -> dict[str, Any]:
@@ -261,5 +267,6 @@ _OPERATIONS: Final[
     "sources": _sources,
     "flows": _flows,
     "cut": _cut,
+    "ban": _ban,
     "quit": _quit,
 }

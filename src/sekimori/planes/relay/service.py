@@ -12,7 +12,8 @@ from collections.abc import Callable
 from ipaddress import ip_network
 from typing import Protocol
 
-from sekimori.planes.relay.admission import Admission, PrefixSet
+from sekimori.planes.relay.admission import Admission, PrefixSet, Refusal
+from sekimori.planes.relay.bans import Bans
 from sekimori.planes.relay.entry import Entry, Listen
 from sekimori.planes.relay.flows import Counters, Failure, Flow, SourceRow
 from sekimori.planes.relay.idle import IdleWheel
@@ -60,6 +61,7 @@ class Service:
         "_then",
         "accepting",
         "admission",
+        "bans",
         "counters",
         "entry",
         "flows",
@@ -68,11 +70,12 @@ class Service:
         "wheel",
     )
 
-    def __init__(self, loop: Loop, wheel: IdleWheel, entry: Entry) -> None:
+    def __init__(self, loop: Loop, wheel: IdleWheel, entry: Entry, bans: Bans) -> None:
         """Raises ValueError for a source that is no prefix."""
         self.loop = loop
         self.wheel = wheel
         self.entry = entry
+        self.bans = bans
         self.admission = Admission(entry)
         self.counters = Counters()
         self.flows: set[Flow] = set()
@@ -89,11 +92,19 @@ class Service:
         The row must end up in a Flow told to `opened`, or be given to `abandon`.
         """
         wall = time.time()
-        cause = self.admission.admit(source, self.loop.now, wall) if self.accepting else "expired"
+        cause = self.refusal(source, wall)
         if cause is not None:
             self.counters.refuse(source, cause, wall)
             return None
         return self.counters.opened(source, wall)
+
+    def refusal(self, source: str, wall: float) -> Refusal | None:
+        """Why a newcomer from a `plain` address may not come in; None lets one flow in, and counts it."""
+        if not self.accepting:
+            return "expired"
+        if self.bans.any and self.bans.hold(source, wall):
+            return "banned"
+        return self.admission.admit(source, self.loop.now, wall)
 
     def abandon(self, row: SourceRow, cause: Failure) -> None:
         """An admitted newcomer could not become a flow."""

@@ -1,10 +1,11 @@
-"""What all flows of one worker share: loop, buffer, pipes, and the care when descriptors run out."""
+"""What all flows of one worker share: loop, buffer, pipes, bans, and the care when descriptors run out."""
 
 from __future__ import annotations
 
 import os
 from typing import Final, Protocol
 
+from sekimori.planes.relay.bans import Bans
 from sekimori.planes.relay.idle import IdleWheel
 from sekimori.planes.relay.loop import Loop, Timer
 from sekimori.planes.relay.pipes import PipePool
@@ -36,12 +37,24 @@ class Shared:
     descriptors run out, newcomers wait in the kernel's queue instead of being lost.
     """
 
-    __slots__ = ("_paused", "_reserve", "_timer", "buffer", "loop", "paused", "pipes", "view", "wheel")
+    __slots__ = (
+        "_paused",
+        "_reserve",
+        "_timer",
+        "bans",
+        "buffer",
+        "loop",
+        "paused",
+        "pipes",
+        "view",
+        "wheel",
+    )
 
     def __init__(self, loop: Loop, wheel: IdleWheel | None = None, pipes: PipePool | None = None) -> None:
         self.loop = loop
         self.wheel = wheel or IdleWheel(loop)
         self.pipes = pipes or PipePool()
+        self.bans = Bans()
         self.buffer = bytearray(COPY_SIZE)
         self.view = memoryview(self.buffer)
         self.paused = False

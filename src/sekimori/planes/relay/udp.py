@@ -165,10 +165,8 @@ class UdpListener:
         service, wall = self.service, time.time()
         if self._crowded():
             cause: Refusal | None = "limit"
-        elif not service.accepting:
-            cause = "expired"
         else:
-            cause = service.admission.admit(source, self.loop.now, wall)
+            cause = service.refusal(source, wall)
         if cause is None:
             return service.counters.opened(source, wall)
         service.counters.refuse(source, cause, wall)
