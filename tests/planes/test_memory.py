@@ -7,11 +7,14 @@ import pytest
 from sekimori.model.errors import Problem
 from sekimori.planes.memory import MemoryPlane
 from sekimori.reconcile.ports import Changes
-from sekimori.testing.contract_plane import PlaneContract, wanted_for
+from sekimori.testing.contract_plane import LOOPBACK, PlaneContract, wanted_for
 
 
 class MemoryStand:
     """Ports are numbers here, and what holds them is a word."""
+
+    ends = LOOPBACK
+    lacks: frozenset[str] = frozenset()
 
     def __init__(self) -> None:
         self.plane = MemoryPlane()
@@ -60,3 +63,15 @@ async def test_broken_it_says_so_to_everything() -> None:
     with pytest.raises(Problem, match="a test"):
         await plane.apply(Changes(put=(wanted_for(1, 80, plane),)))
     assert plane.held == {}
+
+
+async def test_what_it_tells_is_a_view_that_goes_on_changing() -> None:
+    plane = MemoryPlane()
+    seen = await plane.observe()
+    assert seen == {}
+    wanted = wanted_for(1, 80, plane)
+    await plane.apply(Changes(put=(wanted,)))
+    assert seen == {"01": plane.fingerprint(wanted)}
+    before = dict(seen)
+    await plane.apply(Changes(put=(wanted,)))
+    assert seen == before

@@ -294,6 +294,11 @@ def _messages(
 
 def _encode(element: Element) -> bytes:
     key, key_end, data, chain, timeout = element
+    if key_end is None and chain is None:  # nearly all that there are, so in a quarter of the time
+        head, between, behind = _plain(len(key), None if data is None else len(data), timeout is not None)
+        value = b"" if data is None else data
+        ends = b"" if timeout is None else timeout.to_bytes(8, "big")
+        return b"".join((head, key, between, value, behind, ends))
     parts = [nested(_KEY, attribute(_VALUE, key))]
     if key_end is not None:
         parts.append(nested(_KEY_END, attribute(_VALUE, key_end)))
@@ -304,6 +309,21 @@ def _encode(element: Element) -> bytes:
     if timeout is not None:
         parts.append(be64(_TIMEOUT, timeout))
     return nested(_ONE, *parts)
+
+
+@lru_cache(maxsize=64)
+def _plain(key: int, data: int | None, ends: bool) -> tuple[bytes, bytes, bytes]:
+    """What stands before an element's key, between it and the value, and behind that, by their sizes."""
+    parts = [nested(_KEY, attribute(_VALUE, bytes(key)))]
+    if data is not None:
+        parts.append(nested(_DATA, attribute(_VALUE, bytes(data))))
+    if ends:
+        parts.append(be64(_TIMEOUT, 0))
+    whole = nested(_ONE, *parts)
+    start = 3 * _HEADER.size  # the element, its key, the key's value
+    value = _HEADER.size + len(parts[0]) + 2 * _HEADER.size if data is not None else start + key
+    behind = value + (data or 0)
+    return whole[:start], whole[start + key : value], whole[behind : len(whole) - (8 if ends else 0)]
 
 
 def _encode_range(element: Element) -> bytes:

@@ -1,0 +1,1 @@
+"""The machine is the gateway: mappings as elements of one nftables table."""

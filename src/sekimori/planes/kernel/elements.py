@@ -1,0 +1,260 @@
+"""What one mapping is in the kernel: elements of sets, worked out from what is wanted and nothing else.
+
+No WAN address is in any of them, so neither a changed address nor a restart changes an element.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from sekimori.model.address import IPAddress, On, PortPair
+from sekimori.model.mapping import Mapping, MappingKind
+from sekimori.model.target import TargetKind
+from sekimori.planes.kernel.frame import scope_of
+from sekimori.planes.kernel.policies import LAN_POLICY, chain_of
+from sekimori.planes.kernel.sets import SCOPE_SETS, set_name
+from sekimori.reconcile.ports import Wanted
+from sekimori.wire.nftelements import address_port_data, address_port_key, port_data, port_key, proto_key
+
+__all__ = ["Item", "counts", "inside_addresses", "is_pinhole", "render"]
+
+_GATE_LAG: Final = 5.0
+"""Seconds that who-may-come-in outlives what lets in: it must never be the other way round."""
+_IPV4: Final = b"\x02"
+"""`meta nfproto` of IPv4 (NFPROTO_IPV4)."""
+_SEVERAL: Final = b"\0\0\0"
+"""What pads a protocol in a key of several fields."""
+
+
+class Item(NamedTuple):
+    """One element and the set it stands in.
+
+    `end` is the last key of a range, `data` a map's value, `chain` where a verdict map goes, `until` when
+    it must go by itself (Unix seconds; None is never).
+    """
+
+    set: str
+    key: bytes
+    end: bytes | None = None
+    data: bytes | None = None
+    chain: str | None = None
+    until: float | None = None
+
+
+@lru_cache(maxsize=256)
+def _names(on: On | None) -> dict[str, str]:
+    """The names of a scope's sets by their stems, made once: they are asked for with every element."""
+    scope = scope_of(on).name
+    return {stem: set_name(stem, scope) for stem in SCOPE_SETS}
+
+
+def render(wanted: Wanted) -> list[Item]:
+    """Every element of a mapping. Each has a set and key of its own among all mappings whose claims do not
+    overlap, but for those in `sym4`: two mappings may lead to one inside port.
+    """
+    mapping = wanted.mapping
+    chain = chain_of(wanted)
+    items: list[Item] = []
+    match mapping.kind:
+        case MappingKind.TRIGGER:
+            items += _trigger_items(mapping, chain, wanted.accept_until)
+        case MappingKind.DMZ:
+            items += _dmz_items(wanted, chain)
+        case MappingKind.PERMIT:
+            items += _side_items(mapping, "own", chain, wanted.accept_until)
+        case _:
+            items += _forward_items(wanted, chain)
+    return items
+
+
+def inside_addresses(wanted: Wanted) -> tuple[IPAddress | None, IPAddress | None]:
+    """The IPv4 and the IPv6 address that a mapping leads to now: the best of each family."""
+    four = six = None
+    if wanted.mapping.target.kind in _PLACELESS:
+        return None, None
+    for text in wanted.targets:
+        address = _address(text)
+        if address.version == 4:
+            four = four or address
+        else:
+            six = six or address
+    on = wanted.mapping.on
+    if isinstance(on, ipaddress.IPv4Address):
+        six = None
+    if isinstance(on, ipaddress.IPv6Address):
+        four = None
+    return four, six
+
+
+def is_pinhole(mapping: Mapping) -> bool:
+    """Whether its IPv6 target is reached at its own address. Otherwise the gateway's is translated."""
+    return mapping.on is None and all(pair.outside == pair.inside for pair in mapping.ports)
+
+
+def counts(item: Item) -> str | None:
+    """Which way an element counts: `in`, `out`, `new` (flows) or `asked` (flows before policy)."""
+    stem = item.set.partition("_")[0]
+    return _COUNTS.get(stem)
+
+
+_PLACELESS: Final = frozenset({TargetKind.SUFFIX, TargetKind.TRIGGER})
+_HOLES: Final = ("", "r", "s", "sr", "p", "a")
+_COUNTS: Final = {
+    **dict.fromkeys(("in", "inr", "inp", "own", "ownr", "ownp", "dmzin"), "in"),
+    **dict.fromkeys(("out", "outr", "outp", "dmzout"), "out"),
+    **dict.fromkeys(("fwd4", "fwd6", "fwdr4", "fwdr6", "fwdp4", "fwdp6", "dmz"), "new"),
+    **dict.fromkeys(("fresh", "freshr", "freshp"), "new"),
+    **dict.fromkeys(("gate", "gater", "gatep", "lan", "lanr"), "asked"),
+    **{f"hole{end}": "in" for end in _HOLES},
+    **{f"holeout{end}": "out" for end in _HOLES},
+    **{f"holefresh{end}": "new" for end in _HOLES},
+    **{f"holegate{end}": "asked" for end in _HOLES},
+    "trigin6": "in",
+    "trigout6": "out",
+    "trigfresh": "new",
+}
+
+
+@lru_cache(maxsize=65_536)
+def _address(text: str) -> IPAddress:
+    return ipaddress.ip_address(text)
+
+
+def _forward_items(wanted: Wanted, chain: str | None) -> Iterator[Item]:
+    mapping, until = wanted.mapping, wanted.accept_until
+    if mapping.target.kind is TargetKind.SUFFIX:
+        suffix = ipaddress.IPv6Address(mapping.target.suffix or 0).packed
+        yield from _hole_items(mapping, suffix, "s", chain, until)
+        return
+    four, six = inside_addresses(wanted)
+    translated = [each for each in (four, six) if each is not None]
+    if six is not None and is_pinhole(mapping):
+        yield from _hole_items(mapping, six.packed, "", chain, until)
+        translated.remove(six)
+    if translated:
+        yield from _side_items(mapping, "in", chain, until)
+    for address in translated:
+        yield from _lead_items(mapping, address, until)
+
+
+def _lead_items(mapping: Mapping, address: IPAddress, until: float | None) -> Iterator[Item]:
+    """Where a translated mapping leads."""
+    names, family, packed = _names(mapping.on), address.version, address.packed
+    for pair in mapping.ports:
+        number, outside, inside = pair.protocol.number, pair.outside, pair.inside
+        if not pair.protocol.has_ports:
+            yield Item(names[f"fwdp{family}"], proto_key(number), None, packed, None, until)
+        elif outside.first != outside.last and outside == inside:
+            first, last = port_key(number, outside.first), port_key(number, outside.last)
+            yield Item(names[f"fwdr{family}"], first, last, packed, None, until)
+        else:
+            # Each port by itself: `dnat to A:c-d` would send them all to c (measured on Linux 6.18).
+            name, shift = names["fwd4" if family == 4 else "fwd6"], inside.first - outside.first
+            for port in range(outside.first, outside.last + 1):
+                data = address_port_data(packed, port + shift)
+                yield Item(name, port_key(number, port), None, data, None, until)
+                if shift and family == 4:
+                    key = address_port_key(number, packed, port + shift)
+                    yield Item("sym4", key, None, port_data(port), None, until)
+
+
+def _side_items(mapping: Mapping, admits: str, chain: str | None, until: float | None) -> Iterator[Item]:
+    """Who may, and what is counted, by outside ports: `admits` is `in` for forwards, `own` for permits."""
+    names = _names(mapping.on)
+    ends = until if admits == "own" else None
+    closes = None if until is None else until + _GATE_LAG
+    for pair in mapping.ports:
+        ending = _ending(pair)
+        come, leave = names[admits + ending], names["out" + ending]
+        for first, last in _keys(pair):
+            yield Item(come, first, last, None, None, ends)
+            yield Item(leave, first, last)
+            if admits == "own":
+                yield Item(names["fresh" + ending], first, last)
+            if chain is None:
+                continue
+            if chain == LAN_POLICY and ending != "p":
+                yield Item(names["lan" + ending], first, last, None, None, closes)
+            else:
+                yield Item(names["gate" + ending], first, last, None, chain, closes)
+
+
+def _ending(pair: PortPair) -> str:
+    """What the sets that outside ports belong in end with: protocols, ranges, or exact ports."""
+    if not pair.protocol.has_ports:
+        return "p"
+    return "r" if pair.outside.first != pair.outside.last and pair.outside == pair.inside else ""
+
+
+def _keys(pair: PortPair) -> list[tuple[bytes, bytes | None]]:
+    """The keys of outside ports, each with the last of its range."""
+    number, ports = pair.protocol.number, pair.outside
+    match _ending(pair):
+        case "p":
+            return [(proto_key(number), None)]
+        case "r":
+            return [(port_key(number, ports.first), port_key(number, ports.last))]
+        case _:
+            return [(port_key(number, port), None) for port in range(ports.first, ports.last + 1)]
+
+
+def _hole_items(
+    mapping: Mapping, packed: bytes, form: str, chain: str | None, until: float | None
+) -> Iterator[Item]:
+    """A pinhole; `form` is `s` where only the suffix of the address counts."""
+    closes = None if until is None else until + _GATE_LAG
+    for pair in mapping.ports:
+        number, ports = pair.protocol.number, pair.outside
+        last = None
+        if not pair.protocol.has_ports:
+            ending, first = "p", number.to_bytes(1, "big") + _SEVERAL + packed
+        else:
+            first = address_port_key(number, packed, ports.first)
+            ending = form
+            if ports.size > 1:
+                ending, last = f"{form}r", address_port_key(number, packed, ports.last)
+        yield Item(f"hole{ending}", first, last, None, None, until)
+        yield Item(f"holeout{ending}", first, last)
+        yield Item(f"holefresh{ending}", first, last)
+        if chain is not None:
+            yield Item(f"holegate{ending}", first, last, None, chain, closes)
+
+
+def _dmz_items(wanted: Wanted, chain: str | None) -> Iterator[Item]:
+    mapping, until = wanted.mapping, wanted.accept_until
+    scope = scope_of(mapping.on).name
+    four, six = inside_addresses(wanted)
+    if four is not None:
+        family = _IPV4
+        yield Item(f"dmz_{scope}", family, None, four.packed, None, until)
+        yield Item(f"dmzin_{scope}", family, None, None, None, until)
+        yield Item(f"dmzout_{scope}", family)
+        for span in mapping.excepted:
+            number, ports = span.protocol.number, span.ports
+            yield Item(f"dmzx_{scope}", port_key(number, ports.first), port_key(number, ports.last))
+    if six is not None:
+        yield Item("holea", six.packed, None, None, None, until)
+        yield Item("holeouta", six.packed)
+        yield Item("holefresha", six.packed)
+        for span in mapping.excepted:
+            first = address_port_key(span.protocol.number, six.packed, span.ports.first)
+            last = address_port_key(span.protocol.number, six.packed, span.ports.last)
+            yield Item("holex", first, last)
+        if chain is not None:
+            closes = None if until is None else until + _GATE_LAG
+            yield Item("holegatea", six.packed, None, None, chain, closes)
+
+
+def _trigger_items(mapping: Mapping, chain: str | None, until: float | None) -> Iterator[Item]:
+    scope = scope_of(mapping.on).name
+    yield from _side_items(mapping, "in", chain, until)
+    for pair in mapping.ports:
+        first = port_key(pair.protocol.number, pair.outside.first)
+        last = port_key(pair.protocol.number, pair.outside.last)
+        yield Item(f"trig_{scope}", first, last, None, f"tsend_{mapping.id}", until)
+        yield Item("trig6", first, last, None, f"tadmit_{mapping.id}", until)
+        for name in ("trigin6", "trigout6", "trigfresh"):
+            yield Item(name, first, last)

@@ -1,0 +1,451 @@
+"""What the table holds, and how it is brought to hold something else. Everything here blocks.
+
+Structure first, which is inert until an element refers to it; then one batch of elements, which takes
+effect whole or not at all; then what nothing refers to any more is collected.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from sekimori.model.address import IpProtocol
+from sekimori.model.mapping import Mapping as PortMapping
+from sekimori.model.mapping import MappingKind
+from sekimori.model.source import LAN_PREFIXES
+from sekimori.planes.kernel.elements import Item, render
+from sekimori.planes.kernel.frame import EVERYWHERE, TABLE, Frame, Scope, scope_of
+from sekimori.planes.kernel.killing import ENDED_SETS
+from sekimori.planes.kernel.policies import (
+    LAN_POLICY,
+    chain_of,
+    policy_of,
+    sources_policy,
+    trigger_rules,
+    trigger_text,
+)
+from sekimori.planes.kernel.sets import GLOBAL_SETS, SCOPE_SETS, all_sets
+from sekimori.planes.kernel.structure import GATEWAY_CHAIN, chain_names, structure_text
+from sekimori.planes.kernel.symmetric import SYMMETRIC, Symmetric, Turn
+from sekimori.planes.kernel.table import Found, Table
+from sekimori.reconcile.ports import Wanted
+from sekimori.wire.nftelements import Seen
+
+__all__ = ["DAMAGED", "LEFTOVER", "Stock"]
+
+LEFTOVER: Final = "?"
+"""Stands among mapping ids for elements that belong to no mapping we know of. No mapping has this id."""
+
+DAMAGED: Final = ""
+"""The mark of what is not wholly as it was put."""
+
+_T: Final = f"inet {TABLE}"
+_MANY: Final = 500
+"""Policies up to which all are made again when somebody changed the ruleset, 0.3 ms each. Of more, only those
+that have lost their chain, its rules or a set: a changed prefix in one of thousands stays unseen."""
+_SLACK: Final = 2.0
+"""Seconds by which two readings of one timeout may differ: what passes between reading and comparing."""
+_TIMEOUT = re.compile(r" timeout @(\d+)@")
+
+
+@dataclass(slots=True)
+class Stock:
+    """The mappings in the table.
+
+    Attributes:
+        held: what was put, by mapping id.
+        marks: fingerprints of what is there, by mapping id; `DAMAGED` for what is not as it was put.
+        shows_gateway: the table was found to be that of a gateway when it was last read.
+        is_there: there is a table, whatever it holds.
+    """
+
+    table: Table
+    held: dict[str, Wanted] = field(default_factory=dict)
+    marks: dict[str, str] = field(default_factory=dict)
+    shows_gateway: bool = False
+    is_there: bool = False
+    _frame: Frame | None = None
+    _unmade: tuple[str, ...] = ()
+    """The commands that make again what mappings brought with them and somebody else may have taken."""
+    _has_litter: bool = False
+    """A policy has left sets behind that it no longer uses."""
+    _found: Found = field(default_factory=dict)
+    """Elements that were read and that no mapping has claimed since."""
+    _read_at: dict[str, float] = field(default_factory=dict)
+    """When each set was read (Unix seconds)."""
+    _slowest: float = 0.0
+    """Seconds of the slowest write: by as much an element may end later than it was meant to."""
+    _lost: set[str] = field(default_factory=set)
+    """Mappings not all of whose elements are known to be there."""
+    _chains: Counter[str] = field(default_factory=Counter)
+    """How many mappings each policy chain serves."""
+    _symmetric: Symmetric = field(default_factory=Symmetric)
+    _scopes: Counter[Scope] = field(default_factory=Counter)
+    """How many mappings claim ports in each special scope."""
+    _special: dict[str, PortMapping] = field(default_factory=dict)
+    """The mappings that chains of their own follow from: DMZ hosts, triggers, and those that carry GRE."""
+
+    @property
+    def frame(self) -> Frame | None:
+        """The facts that the table stands on; None while there is none, or none known to be whole."""
+        return self._frame
+
+    @property
+    def lost(self) -> Collection[str]:
+        """The mappings that are held and not known to be wholly there."""
+        return self._lost
+
+    def survey(self, now: float) -> None:
+        """Read what is there, and mark what is not as it was put.
+
+        Raises:
+            NetfilterError, NftError: it cannot be read.
+        """
+        rules, sets = self.table.names()
+        self.shows_gateway = GATEWAY_CHAIN in rules
+        self.is_there = bool(rules)
+        self._frame = None  # all of it is made again, which changes nothing of what is whole
+        self._unmade = tuple(self._find_unmade(rules, sets))
+        self._read(filter(_is_filled, sets), now)
+        for key, wanted in self.held.items():
+            items = [item for item in render(wanted) if self._has_its_turn(item)]
+            lost = {item for item in items if not self._is_whole(item)}
+            for item in items:
+                # Of a damaged mapping the rest is looked for again when it is put; but not what it shares.
+                if item not in lost and (not lost or item.set == SYMMETRIC):
+                    del self._found[item.set][item.key]
+                elif item.set == SYMMETRIC:
+                    self._symmetric.lose(item.key)
+            if lost:
+                self._lost.add(key)
+                if key in self.marks:
+                    self.marks[key] = DAMAGED
+        if any(self._found.values()):
+            self.marks[LEFTOVER] = DAMAGED
+
+    def lay(self, frame: Frame, now: float) -> None:
+        """Bring the structure to these facts, and collect what it no longer needs.
+
+        Raises:
+            NftError: the kernel refused; nothing was done.
+        """
+        if frame == self._frame:
+            return
+        parts = f"add table {_T}\n", sources_policy(LAN_PREFIXES).text, structure_text(frame), *self._unmade
+        self.table.structure(_fill_timeouts("".join(parts), now))
+        self._frame, self._unmade, self.is_there = frame, (), True
+        self._lay_special()
+
+    def clear(self) -> None:
+        """Take the table away, which nothing needs any more.
+
+        Raises:
+            NftError: the kernel refused.
+        """
+        self.table.delete()
+        self._frame, self._found, self.is_there = None, {}, False
+        self._chains.clear()
+        self._lost.clear()
+        self.marks.pop(LEFTOVER, None)
+
+    def change(
+        self, put: Mapping[str, Wanted], remove: Iterable[str], now: float, marks: Mapping[str, str]
+    ) -> bool:
+        """Put mappings, and remove others (`LEFTOVER` too), all or nothing.
+
+        Returns:
+            Whether what is there is still known (`Table.write`).
+
+        Raises:
+            NftError, NetfilterError: the kernel refused; nothing of what is looked up changed.
+        """
+        begun = time.monotonic()
+        going = [key for key in remove if key in self.held]
+        self._prepare(put.values())
+        gone, come, turn = self._plan(put, going)
+        for item in turn.add:
+            self._meet(item, gone, come)
+        swept = LEFTOVER in remove
+        if swept:
+            gone += (Item(name, seen.key, seen.key_end) for name, seen in self._unclaimed())
+        ready = time.monotonic()
+        is_sure = self.table.write((*gone, *turn.drop), come, now + ready - begun)
+        self._slowest = max(self._slowest, time.monotonic() - ready)
+        self._symmetric.settle(turn)
+        self._take(put, going, marks, swept=swept)
+        return is_sure
+
+    def carries_gre(self, coming: Iterable[Wanted] = ()) -> bool:
+        """Whether one of the mappings, or of those about to be put, carries GRE."""
+        mappings = (*self._special.values(), *(wanted.mapping for wanted in coming))
+        return any(pair.protocol is IpProtocol.GRE for mapping in mappings for pair in mapping.ports)
+
+    def scopes(self, coming: Iterable[Wanted] = ()) -> tuple[Scope, ...]:
+        """The special scopes that mappings, or those about to be put, claim ports in."""
+        found = {scope for scope, count in self._scopes.items() if count > 0}
+        found.update(scope_of(wanted.mapping.on) for wanted in coming if wanted.mapping.on is not None)
+        return tuple(sorted(found - {EVERYWHERE}))
+
+    def items_of(self, key: str) -> list[Item]:
+        """The elements of a mapping that is held."""
+        wanted = self.held.get(key)
+        return [] if wanted is None else render(wanted)
+
+    # -- within --------------------------------------------------------------------------
+
+    def _plan(self, put: Mapping[str, Wanted], going: Iterable[str]) -> tuple[list[Item], list[Item], Turn]:
+        """The elements to drop and to add, and whose turn it is with those that are shared."""
+        drop: dict[Item, None] = {}
+        add: dict[Item, None] = {}
+        if not going and not any(self._found.values()) and self.held.keys().isdisjoint(put):
+            # All is new, as when 60,000 are restored: there is nothing to compare with.
+            items = [item for wanted in put.values() for item in render(wanted)]
+            shared = [item for item in items if item.set == SYMMETRIC]
+            plain = [item for item in items if item.set != SYMMETRIC] if shared else items
+            return [], plain, self._symmetric.plan((), shared)
+        for key in going:
+            drop.update(dict.fromkeys(self._found_of(key) if key in self._lost else render(self.held[key])))
+        for key, wanted in put.items():
+            self._compare(key, wanted, drop, add)
+        turn = self._symmetric.plan(
+            (item for item in drop if item.set == SYMMETRIC), (item for item in add if item.set == SYMMETRIC)
+        )
+        gone = [item for item in drop if item.set != SYMMETRIC]
+        come = [item for item in add if item.set != SYMMETRIC]
+        return gone, come, turn
+
+    def _compare(self, key: str, wanted: Wanted, drop: dict[Item, None], add: dict[Item, None]) -> None:
+        """What brings the elements of one mapping to what is wanted."""
+        old = self.held.get(key)
+        new = render(wanted)
+        if old is not None and key not in self._lost:
+            before = dict.fromkeys(render(old))
+            for item in new:
+                if item in before:
+                    del before[item]
+                else:
+                    add[item] = None
+            drop.update(before)
+            return
+        if old is not None:  # what was found of it is in its old place, if not in its new one
+            new_keys = {(item.set, item.key) for item in new}
+            old_items = self._found_of(key)
+            drop.update((item, None) for item in old_items if (item.set, item.key) not in new_keys)
+        gone: list[Item] = []
+        come: list[Item] = []
+        for item in new:
+            if item.set == SYMMETRIC:
+                add[item] = None
+            else:
+                self._meet(item, gone, come)
+        drop.update(dict.fromkeys(gone))
+        add.update(dict.fromkeys(come))
+
+    def _meet(self, item: Item, gone: list[Item], come: list[Item]) -> None:
+        """Have an element added, unless it was found; what was found in its place goes."""
+        seen = self._found.get(item.set, {}).pop(item.key, None)
+        if seen is not None:
+            if self._is(seen, item):
+                return
+            gone.append(Item(item.set, seen.key, seen.key_end))
+        come.append(item)
+
+    def _has_its_turn(self, item: Item) -> bool:
+        return item.set != SYMMETRIC or self._symmetric.is_first(item)
+
+    def _is_whole(self, item: Item) -> bool:
+        """Whether an element of a held mapping was found just as it shall be."""
+        seen = self._found.get(item.set, {}).get(item.key)
+        return seen is not None and self._is(seen, item)
+
+    def _is(self, seen: Seen, item: Item) -> bool:
+        """Whether an element that was read is the one that shall be there."""
+        if (seen.key_end or item.key) != (item.end or item.key) or (seen.data, seen.chain) != (
+            item.data,
+            item.chain,
+        ):
+            return False
+        if item.until is None or seen.expires_ms is None:
+            return item.until is None and seen.timeout_ms is None
+        ends = self._read_at[item.set] + seen.expires_ms / 1000
+        return abs(ends - item.until) < _SLACK + self._slowest
+
+    def _read(self, sets: Iterable[str], now: float) -> None:
+        """Read these sets; to read all of 60,000 mappings takes seconds, so each has a time of its own."""
+        begun = time.monotonic()
+        self._found, self._read_at = {}, {}
+        for name in sets:
+            self._read_at[name] = now + time.monotonic() - begun
+            self._found |= self.table.read((name,))
+
+    def _found_of(self, key: str) -> Iterator[Item]:
+        """What was found in the places of a held mapping that was damaged. Its claims are all told."""
+        for item in render(self.held[key]):
+            if item.set == SYMMETRIC or item.key in self._found.get(item.set, {}):
+                yield item
+
+    def _find_unmade(self, rules: Mapping[str, int], sets: frozenset[str]) -> Iterator[str]:
+        """The texts of policies and triggers that are to be made again."""
+        policies: dict[str, Wanted] = {}
+        for wanted in self.held.values():
+            chain = chain_of(wanted)
+            if chain is not None and chain != LAN_POLICY:
+                policies.setdefault(chain, wanted)
+            if wanted.mapping.trigger is not None:
+                yield trigger_text(wanted.mapping.id, wanted.mapping.trigger, chain)
+        for wanted in policies.values():
+            policy = policy_of(wanted)
+            if policy is not None and (
+                len(policies) <= _MANY or not all(map(rules.get, policy.chains)) or not sets >= {*policy.sets}
+            ):
+                yield policy.text
+
+    def _unclaimed(self) -> Iterator[tuple[str, Seen]]:
+        for name, rows in self._found.items():
+            for seen in rows.values():
+                yield name, seen
+
+    def _take(
+        self, put: Mapping[str, Wanted], going: Iterable[str], marks: Mapping[str, str], *, swept: bool
+    ) -> None:
+        before = [self.held[key] for key in (*going, *put) if key in self.held]
+        for key in going:
+            del self.held[key]
+            self.marks.pop(key, None)
+        self.held.update(put)
+        self.marks.update(marks)
+        self._lost.difference_update(put, going)
+        self._chains.update([chain for chain in map(chain_of, put.values()) if chain])
+        self._chains.subtract([chain for chain in map(chain_of, before) if chain])
+        special = self._note(before, put)
+        if special:
+            self._lay_special()
+        if swept:
+            self._found = {}
+            self.marks.pop(LEFTOVER, None)
+        unused = [chain for chain, count in self._chains.items() if count <= 0]
+        for chain in unused:
+            del self._chains[chain]
+        if unused or swept or special or self._has_litter:
+            self._collect()
+            self._has_litter = False
+
+    def _note(self, before: Iterable[Wanted], put: Mapping[str, Wanted]) -> bool:
+        """Keep count of what the structure follows from; whether chains of their own are concerned."""
+        special = False
+        for wanted in before:
+            if wanted.mapping.on is not None:
+                self._scopes[scope_of(wanted.mapping.on)] -= 1
+            special |= self._special.pop(wanted.mapping.id, None) is not None
+        for key, wanted in put.items():
+            if wanted.mapping.on is not None:
+                self._scopes[scope_of(wanted.mapping.on)] += 1
+            if _is_special(wanted.mapping):
+                self._special[key] = wanted.mapping
+                special = True
+        return special
+
+    def _prepare(self, wanted: Iterable[Wanted]) -> None:
+        """Make the chains that new elements will refer to."""
+        texts: dict[str, str] = {}
+        for each in wanted:
+            old = self.held.get(each.mapping.id)
+            if old is not None and old.mapping is each.mapping and old.sources is each.sources:
+                continue
+            chain = chain_of(each)
+            if chain is not None and chain != LAN_POLICY:
+                before = None if old is None else policy_of(old)
+                policy = policy_of(each)
+                assert policy is not None
+                if policy != before and (chain.startswith("pol_") or self._chains[chain] <= 0):
+                    texts[chain] = policy.text
+                self._has_litter |= before is not None and before.chain == chain and policy != before
+            if each.mapping.trigger is not None:
+                texts[f"trigger {each.mapping.id}"] = trigger_text(
+                    each.mapping.id, each.mapping.trigger, chain
+                )
+        if texts:
+            self.table.structure("".join(texts.values()))
+
+    def _lay_special(self) -> None:
+        """Fill the chains that follow from mappings of special kinds, which are few."""
+        if self._frame is None:
+            return
+        lines = [f"flush chain {_T} triggers"]
+        lines += (f"flush chain {_T} dmzpol_{scope.name}" for scope in self._frame.all_scopes)
+        for key in self._special:
+            wanted = self.held[key]
+            mapping = wanted.mapping
+            if mapping.trigger is not None:
+                lines += (
+                    f"add rule {_T} triggers {rule}" for rule in trigger_rules(mapping.id, mapping.trigger)
+                )
+            elif mapping.kind is MappingKind.DMZ:
+                chain = chain_of(wanted)
+                if chain is not None:
+                    lines.append(f"add rule {_T} dmzpol_{scope_of(mapping.on).name} goto {chain}")
+        self.table.structure("\n".join(lines) + "\n")
+
+    def _collect(self) -> None:
+        """Take away chains and sets that nothing refers to."""
+        if self._frame is None:
+            return
+        rules, sets = self.table.names()
+        wanted_chains, wanted_sets = self._needed()
+        gone_chains, gone_sets = sorted(set(rules) - wanted_chains), sorted(sets - wanted_sets)
+        lines = [f"flush chain {_T} {chain}" for chain in gone_chains]
+        lines += (f"delete chain {_T} {chain}" for chain in gone_chains)
+        lines += (f"delete set {_T} {name}" for name in gone_sets)
+        if lines:
+            self.table.structure("\n".join(lines) + "\n")
+
+    def _needed(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The names of all chains and sets that the frame and the mappings stand on."""
+        assert self._frame is not None
+        chains = set(chain_names(self._frame)) | {LAN_POLICY}
+        sets = {
+            name for name, _ in all_sets(tuple(scope.name for scope in self._frame.all_scopes))
+        } | _FRAME_SETS
+        sets.update(sources_policy(LAN_PREFIXES).sets)
+        made: set[str] = set()
+        for wanted in self.held.values():
+            mapping = wanted.mapping
+            if mapping.trigger is not None:
+                chains.update(f"{stem}_{mapping.id}" for stem in ("tlearn", "tsend", "tadmit"))
+                sets.update(f"{stem}_{mapping.id}" for stem in ("town", "tmine", "tbusy", "tsix"))
+            chain = chain_of(wanted)
+            if chain is None or chain in made:
+                continue
+            made.add(chain)
+            policy = policy_of(wanted)
+            assert policy is not None
+            chains.update(policy.chains)
+            sets.update(policy.sets)
+        return frozenset(chains), frozenset(sets)
+
+
+def _is_special(mapping: PortMapping) -> bool:
+    ports = mapping.ports
+    if len(ports) == 1:  # next to all of thousands
+        return mapping.trigger is not None or not ports[0].protocol.has_ports
+    return mapping.trigger is not None or any(not pair.protocol.has_ports for pair in ports)
+
+
+def _fill_timeouts(text: str, now: float) -> str:
+    return _TIMEOUT.sub(lambda match: f" timeout {max(1, round(int(match[1]) - now))}s", text)
+
+
+_FRAME_SETS: Final = frozenset(
+    {"lan", "wan", "lan6", "bans4", "bans6", *ENDED_SETS}
+    | {f"{name}{family}" for name in ("gatew", "inw", "natw", "outw") for family in (4, 6)}
+)
+
+
+def _is_filled(name: str) -> bool:
+    """Whether a set is one that mappings fill (`sets`)."""
+    stem, separator, _ = name.partition("_")
+    return name in GLOBAL_SETS or (bool(separator) and stem in SCOPE_SETS)
