@@ -12,6 +12,7 @@ import pytest
 from sekimori.config.load import parse_config
 from sekimori.config.schema import Config
 from sekimori.config.sync import Sync, plan_sync
+from sekimori.model.causes import Text
 from sekimori.model.decision import Allow, Deny, Made, Verb
 from sekimori.model.errors import Problem
 from sekimori.model.mapping import Mapping, Owner
@@ -64,7 +65,7 @@ def refusal(read: Read) -> Refusal:
 class Anything:
     name = "relay"
 
-    def unable(self, mapping: Mapping) -> str | None:
+    def unable(self, mapping: Mapping) -> Text | None:
         return None
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from sekimori.model.address import parse_spans
 from sekimori.model.lifetime import Lifetime
 from sekimori.model.request import FIELDS, UNSAID, parse_wish
 from sekimori.model.schedule import Schedule
@@ -29,6 +30,10 @@ WORDS = {
     "max_connections": "100",
     "proxy_protocol": "2",
     "idle": '"10m"',
+    "trigger": '"tcp/6667"',
+    "hold": '"20m"',
+    "except": '["tcp/443", "gre"]',
+    "log": "true",
     "accept_risk": '["exposed-admin"]',
 }
 
@@ -39,7 +44,8 @@ def test_every_word_but_the_name_can_stand_in_a_file():
 
 @pytest.mark.parametrize("word", [word for word in WORDS if word != "until"])
 def test_each_word_means_what_it_means_elsewhere(read, reading, word):
-    lines = {key: WORDS[key] for key in ("ports", "to", word)}
+    more = ("trigger",) if word == "hold" else ()
+    lines = {key: WORDS[key] for key in ("ports", "to", *more, word)}
     text = "[mappings.web]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items())
     words = {key: tomllib.loads(f"value = {value}")["value"] for key, value in lines.items()}
     assert read(text).mappings[0].wish == parse_wish({"name": "web", **words}, reading)
@@ -80,6 +86,14 @@ def test_nothing_said_about_time_stays_unsaid(read):
     assert entry.wish_at(NOW + 60) == entry.wish == replace(entry.wish, lifetime=UNSAID)
 
 
+def test_a_trigger_takes_the_place_of_the_target(read, refusal):
+    entry = read('[mappings.irc]\nports = "113"\ntrigger = ["6667", "6697"]\n').mappings[0]
+    assert (entry.wish.target, entry.wish.trigger) == (UNSAID, parse_spans("6667,6697"))
+    code, _, key, why = refusal('[mappings.irc]\nports = "113,100-120"\ntrigger = "6667"\n')
+    assert (code, key) == ("bad-config", "mappings.irc.ports")
+    assert "the same outside port stands in both" in why
+
+
 def test_hours_are_in_the_entrys_zone_or_the_readings(read):
     hours = f'{BASE}hours = "daily/09:00-18:00"\n'
     for zone, text in (("Asia/Tokyo", hours), ("UTC", hours + 'zone = "UTC"')):
@@ -105,7 +119,12 @@ def test_hours_are_in_the_entrys_zone_or_the_readings(read):
         ('permanent = " "', "permanent", "needs a written reason"),
         ("permanent = true", "permanent", "it is not text"),
         ('hours = "mon-fri"', "hours", "cannot read the hours"),
-        ('on = "eth0"', "on", "cannot read the address 'eth0'"),
+        ('on = "eth 0"', "on", "cannot read the address 'eth 0'"),
+        ('hold = "10m"', "hold", "'trigger' is missing"),
+        ('trigger = "80:81"', "trigger", "these ports lead nowhere"),
+        ('except = ["x"]', "except", "'x' is not a port"),
+        ('log = "maybe"', "log", "neither on nor off"),
+        ("log = 1", "log", "neither on nor off"),
         ("via = 1.5", "via", "it is not text"),
         ('limit = "20"', "limit", "cannot read the rate '20'"),
         ('limit_total = "0/s"', "limit_total", "nothing could ever come in"),
@@ -135,6 +154,7 @@ def test_a_word_that_cannot_be_read_is_told_with_its_line(refusal, line, key, wh
         ('"80:81"', '"h:82"', "to", "the inside port is given twice"),
         ('"80,81"', '"h:82"', "to", "one inside port cannot serve several"),
         ('"80-85"', '"h:82-83"', "to", "6 outside ports, 2 inside"),
+        ('"gre"', '"h:80"', "to", "gre has no ports, so the target takes none"),
     ],
 )
 def test_ports_and_target_that_do_not_go_together(refusal, ports, to, guilty, why):

@@ -8,22 +8,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sekimori.config.export import export_toml
 from sekimori.config.load import parse_config
 from sekimori.config.sync import plan_sync
-from sekimori.model.address import PortPair, PortRange, parse_address, parse_ports
+from sekimori.model.address import Interface, PortPair, PortRange, parse_address, parse_ports, parse_spans
 from sekimori.model.decision import NamedList
+from sekimori.model.defaults import WHOEVER_TRIGGERS
+from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Lifetime
 from sekimori.model.limits import Limits, Rate
-from sekimori.model.mapping import Mapping, Owner, OwnerKind
+from sekimori.model.mapping import Mapping, Owner, OwnerKind, Trigger
 from sekimori.model.request import Ask, Change, Define, Reading, Submit, Wish
 from sekimori.model.schedule import Schedule
 from sekimori.model.snapshot import Snapshot
 from sekimori.model.source import Sources, parse_prefix
 from sekimori.model.target import Target, pair_ports, parse_target
+from sekimori.policy.kinds import check_kind
 from sekimori.policy.rules import Rules
 from sekimori.policy.terms import new_mapping
 from sekimori.presets.load import load_presets
@@ -97,6 +100,7 @@ def test_any_state_comes_back(mappings, lists):
 @given(st.sampled_from(PRESETS.all()), targets(), st.integers(1, 60000), st.booleans(), limits(), SOMEBODY)
 def test_a_preset_is_kept_where_its_ports_are_the_mappings(preset, target, inside, shifted, caps, who):
     mapping = of_preset(preset.name, target, inside if shifted else None, limits=caps, sources=who)
+    assume(_fits(mapping))
     text = export(Snapshot([mapping]))
     assert tomllib.loads(text)["mappings"]["it"]["ports"] == preset.name
     (back,) = granted(restore(text)).values()
@@ -108,6 +112,7 @@ def test_a_preset_is_kept_where_its_ports_are_the_mappings(preset, target, insid
 def test_a_preset_whose_ports_were_changed_is_written_out(preset, extra):
     mapping = of_preset(preset.name, Target.parse_host("h"), None)
     first = mapping.ports[0]
+    assume(first.protocol.has_ports)
     outside = PortRange(extra, extra + first.outside.size - 1)
     if outside == first.outside or any(outside.overlaps(pair.outside) for pair in mapping.ports[1:]):
         return
@@ -118,6 +123,15 @@ def test_a_preset_whose_ports_were_changed_is_written_out(preset, extra):
     assert f'preset "{preset.name}", with other ports' in text
 
 
+def _fits(mapping: Mapping) -> bool:
+    """Whether policy would take such ports to such a target."""
+    try:
+        check_kind(mapping)
+    except Problem:
+        return False
+    return mapping.target != WHOEVER_TRIGGERS
+
+
 def of_preset(known: str, target: Target, inside: int | None, **fields: object) -> Mapping:
     """A mapping of a preset, its inside ports shifted where it has one range only."""
     preset = PRESETS.get(known)
@@ -125,7 +139,8 @@ def of_preset(known: str, target: Target, inside: int | None, **fields: object) 
     wanted = [spec for text in preset.ports for spec in parse_ports(text)]
     ranges = {spec.outside for spec in wanted}
     size = next(iter(ranges)).size
-    shift = None if inside is None or len(ranges) > 1 else PortRange(inside, inside + size - 1)
+    fixed = len(ranges) > 1 or not all(each.has_ports for spec in wanted for each in spec.protocols)
+    shift = None if inside is None or fixed else PortRange(inside, inside + size - 1)
     mapping = Mapping(
         id="m1",
         name="it",
@@ -137,6 +152,62 @@ def of_preset(known: str, target: Target, inside: int | None, **fields: object) 
         preset=known,
     )
     return replace(mapping, **fields)  # type: ignore[arg-type]
+
+
+KINDS = """\
+[mappings.dmz]  # owner "person:alice"
+ports = "dmz"
+to = "192.168.1.50"
+from = ["lan"]
+until = "2027-01-15T19:00:00+09:00"  # asked for 2h
+on = "eth1"
+except = ["gre", "tcp+udp/443"]
+log = true
+
+[mappings.hole]  # owner "person:alice"
+ports = "tcp/443"
+to = "::10/-64"
+from = ["lan"]
+until = "2027-01-15T19:00:00+09:00"  # asked for 2h
+
+[mappings.irc]  # owner "person:alice"
+ports = "tcp/113"
+to = "trigger"
+from = ["lan"]
+until = "2027-01-15T19:00:00+09:00"  # asked for 2h
+trigger = "tcp/6667,udp/3000"
+hold = "10m"
+
+[mappings.nas]  # owner "person:alice"
+ports = "tcp/8080"
+to = "device:nas@aa:bb:cc:dd:ee:ff"
+from = ["lan"]
+until = "2027-01-15T19:00:00+09:00"  # asked for 2h
+"""
+
+
+def test_what_every_kind_looks_like_and_that_it_comes_back():
+    def of(name: str, ports: str, to: str, **fields: object) -> Mapping:
+        pairs, lan = pair_ports(parse_ports(ports), None, to), Sources.parse("lan")
+        return web(id=name, name=name, ports=pairs, target=Target.parse_host(to), sources=lan, **fields)
+
+    trigger = Trigger(parse_spans("udp/3000,6667"), 600)
+    mappings = [
+        of(
+            "dmz",
+            "dmz",
+            "192.168.1.50",
+            excepted=parse_spans("443,udp/443,gre"),
+            log=True,
+            on=Interface("eth1"),
+        ),
+        of("hole", "443", "::10/-64"),
+        of("irc", "113", "trigger", trigger=trigger),
+        of("nas", "8080", "device:nas@aa:bb:cc:dd:ee:ff"),
+    ]
+    text = export(Snapshot(mappings))
+    assert text.partition("\n\n")[2] == KINDS
+    assert [terms(each) for each in granted(restore(text)).values()] == [terms(each) for each in mappings]
 
 
 def web(**fields: object) -> Mapping:

@@ -31,6 +31,7 @@ user = "nobody"
 [policy]
 lifetime = "12h"
 longest = "90d"
+confirm = "1m"
 [lists]
 office = ["198.51.100.0/24", "2001:db8:1::/48", "198.51.100.0/24"]
 nobody-yet = []
@@ -53,16 +54,16 @@ def test_everything_a_file_can_say(read, reading):
     )
     assert config.api == ApiSettings(("alice", "@netadmin"), ("@staff", "CORP\\bob", "carol@example.org"))
     assert config.relay == RelaySettings(2, 45, "nobody")
-    assert config.policy == PolicySettings(12 * 3600, 90 * 86400)
+    assert config.policy == PolicySettings(12 * 3600, 90 * 86400, 60)
     assert {name: [str(each) for each in value] for name, value in config.lists.items()} == {
         "office": ["198.51.100.0/24", "2001:db8:1::/48"],
         "nobody-yet": [],
     }
     web, game = config.mappings
-    assert (web.name, web.line, web.paused) == ("web", 19, False)
+    assert (web.name, web.line, web.paused) == ("web", 20, False)
     said = {"name": "web", "ports": "8080:80", "to": "192.168.1.5", "from": "lan,office", "for": "24h"}
     assert web.wish == parse_wish(said, reading)
-    assert (game.name, game.line, game.paused) == ("game.one", 25, None)
+    assert (game.name, game.line, game.paused) == ("game.one", 26, None)
     assert config.text == WHOLE
     assert config.owner == Owner(OwnerKind.FILE, "/etc/sekimori/sekimori.toml")
 
@@ -72,7 +73,7 @@ def test_an_empty_file_is_all_defaults(read, text):
     config = read(text)
     assert config.daemon == DaemonSettings(None, None, None)
     assert config.relay == RelaySettings(workers=None, grace=30, user=None)
-    assert config.policy == PolicySettings(lifetime=86400, longest=None)
+    assert config.policy == PolicySettings(lifetime=86400, longest=None, confirm=30)
     assert (config.api, dict(config.lists), config.mappings) == (ApiSettings((), ()), {}, ())
 
 
@@ -139,6 +140,8 @@ def test_unknown_keys(refusal, text, line, key, hint):
         ("[policy]\nlongest = '2h'\nlifetime = '3h'", 3, "policy.lifetime",
          "lifetime (3h) is more than longest (2h)"),
         ("[policy]\nlongest = '2h'", 2, "policy.longest", "lifetime (24h) is more than longest (2h)"),
+        ("[policy]\nconfirm = '4s'", 2, "policy.confirm", "log in again in less than 5 s"),
+        ("[policy]\nconfirm = 30", 2, "policy.confirm", "not text in quotes"),
         ("lists = []", 1, "lists", "not a table; write [lists]"),
         ("[lists]\nlan = []", 2, "lists.lan", "a meaning of its own"),
         ("[lists]\nanyone = []", 2, "lists.anyone", "a meaning of its own"),

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from sekimori.config.sync import plan_sync
+from sekimori.model.address import parse_spans
 from sekimori.model.decision import Made, NamedList, Verb
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Asked, Lifetime
-from sekimori.model.mapping import Owner, OwnerKind
+from sekimori.model.mapping import Owner, OwnerKind, Trigger
 from sekimori.model.request import Change, Close, Define, Renew, Submit, Wish
 from sekimori.model.schedule import Schedule
 from sekimori.model.snapshot import Snapshot
@@ -104,6 +105,9 @@ CHANGES = {
     "max_connections = 5": {"connections"},
     "proxy_protocol = 2": {"proxy_protocol"},
     'idle = "10m"': {"idle"},
+    'on = "eth1"': {"on"},
+    "log = true": {"log"},
+    'to = "device:nas"': {"target"},
     'accept_risk = "exposed-admin"': {"accepted_risks"},
 }
 
@@ -262,6 +266,49 @@ def test_what_expired_is_not_opened_again_until_its_entry_changes(ledger, ending
     assert len(ledger.snapshot) == 0
     ledger.apply(WEB + 'for = "3h"')
     assert ledger["web"].lifetime == Lifetime.lasting(3 * 3600, ledger.now)
+
+
+IRC = "[mappings.irc]\nports = '113'\n"
+
+
+def test_a_trigger_and_its_hold_are_compared_as_they_are_granted(ledger):
+    ledger.apply(IRC + "trigger = '6667'\n")
+    assert ledger["irc"].trigger == Trigger(parse_spans("6667"), 600)
+    assert ledger.plan(IRC + "to = 'trigger'\ntrigger = ['tcp/6667']\nhold = '10m'\n").asks == ()
+    (change,) = ledger.apply(IRC + "trigger = '6667'\nhold = '5m'\n").asks
+    assert change.wish == Wish(hold=300)
+    (change,) = ledger.apply(IRC + "trigger = '6697'\n").asks
+    assert change.wish == Wish(trigger=parse_spans("6697"), hold=600)
+    (change,) = ledger.apply(IRC + "to = '192.168.1.5'\n").asks
+    assert said(change.wish) == {"target", "trigger", "hold"}
+    assert ledger["irc"].trigger is None
+    ledger.apply(IRC + "trigger = '6667'\n")
+    assert str(ledger["irc"].target) == "trigger"
+    assert ledger.refused(IRC + "to = '192.168.1.5'\ntrigger = '6667'\n") == "exclusive"
+
+
+def test_exceptions_of_a_dmz_host_are_compared_whatever_their_order(ledger):
+    dmz = "[mappings.dmz]\nports = 'dmz'\nto = '192.168.1.50'\n"
+    ledger.apply(dmz + "except = ['udp/53', 'tcp/443', 'tcp/53']\n")
+    assert ledger["dmz"].lifetime == Lifetime.lasting(3600, ledger.now)
+    assert ledger.plan(dmz + "except = 'tcp+udp/53,443'\n").asks == ()
+    (change,) = ledger.apply(dmz).asks
+    assert change.wish == Wish(excepted=())
+
+
+def test_a_device_of_the_file_is_the_one_it_was_found_to_be(ledger):
+    text = "[mappings.nas]\nports = '8080'\nto = 'device:nas'\n"
+    ledger.apply(text)
+    pinned = replace(ledger["nas"], target=ledger["nas"].target.pinned("aa:bb:cc:dd:ee:ff"))
+    ledger.snapshot.apply(Made(Verb.CHANGE, ledger["nas"], pinned))
+    assert ledger.plan(text).asks == ()
+    assert ledger.plan(text.replace("device:nas", "device:nas@aa:bb:cc:dd:ee:ff")).asks == ()
+    (change,) = ledger.plan(text + "idle = '1m'").asks
+    assert change.wish == Wish(idle=60)
+    # Another name, another address, or no device at all is another target.
+    for other in ("device:tv", "device:nas@aa:bb:cc:dd:ee:00", "nas", "aa:bb:cc:dd:ee:ff"):
+        (change,) = ledger.plan(text.replace("device:nas", other)).asks
+        assert said(change.wish) == {"target"}
 
 
 def test_an_expired_entry_that_changed_in_another_word_is_opened_again(ledger):

@@ -23,6 +23,12 @@ LINES = [
     "max_connections = 5",
     "proxy_protocol = 2",
     'idle = "10m"',
+    'trigger = "tcp/6667"',
+    'trigger = ["udp/3000", "6697"]',
+    'hold = "5m"',
+    'on = "eth1"',
+    "log = true",
+    "log = false",
     'accept_risk = "exposed-admin"',
     "paused = true",
     "paused = false",
@@ -39,6 +45,11 @@ def entries(draw: st.DrawFn, name: str, port: int) -> str:
         if key in LIFETIMES:
             words = {each: said for each, said in words.items() if each not in LIFETIMES}
         words[key] = f'ports = "{port}-{port + 1}:90-91"' if key == "ports" else line
+    if "trigger" in words:  # it opens ports as they are, to whoever sets it off
+        words |= {"ports": f'ports = "{port}"'}
+        del words["to"]
+    else:
+        words.pop("hold", None)
     return "\n".join([f"[mappings.{name}]", *words.values(), ""])
 
 
@@ -66,7 +77,8 @@ def standing(ledger: Any, text: str) -> list[tuple[object, ...]]:
         (
             mapping.name, frozenset(mapping.ports), mapping.target, mapping.sources, mapping.lifetime.asked,
             mapping.lifetime.value, mapping.schedule, mapping.on, mapping.via, mapping.limits,
-            mapping.proxy_protocol, mapping.idle, mapping.accepted_risks, mapping.preset,
+            mapping.proxy_protocol, mapping.idle, mapping.trigger, mapping.excepted, mapping.log,
+            mapping.accepted_risks, mapping.preset,
             mapping.paused and paused[mapping.name] is not None,
         )
         for mapping in ledger.snapshot

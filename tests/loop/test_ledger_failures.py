@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -24,12 +25,12 @@ class Failing:
     def __init__(self, ledger: Ledger) -> None:
         self.problem: Problem | None = None
         self._write = ledger.write
-        ledger.write = self.write  # type: ignore[method-assign]
+        ledger.write = self.write  # type: ignore[assignment,method-assign]
 
-    def write(self, changes: Sequence[Made], context: Context, at: float) -> Committed:
+    def write(self, changes: Sequence[Made], context: Context, at: float, *terms: Any) -> Committed:
         if self.problem is not None:
             raise self.problem
-        return self._write(changes, context, at)
+        return self._write(changes, context, at, *terms)
 
 
 @pytest.mark.parametrize("verb", ["open", "edit", "pause", "extend", "close", "undo", "define"])
@@ -87,12 +88,12 @@ async def test_an_expiry_that_cannot_be_written_is_tried_ever_less_often(world: 
     tries = 0
     commit = failing.write
 
-    def counted(changes: Sequence[Made], context: Context, at: float) -> Committed:
+    def counted(changes: Sequence[Made], context: Context, at: float, *terms: Any) -> Committed:
         nonlocal tries
         tries += 1
-        return commit(changes, context, at)
+        return commit(changes, context, at, *terms)
 
-    world.ledger.write = counted  # type: ignore[method-assign]
+    world.ledger.write = counted  # type: ignore[assignment,method-assign]
     for _ in range(120):
         await world.pass_time(1)
     assert 3 <= tries <= 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping as MappingABC
 from collections.abc import Sequence
+from typing import Any
 
 from sekimori.model.decision import Made
 from sekimori.model.errors import Problem
@@ -29,12 +30,12 @@ async def test_a_commit_whose_client_went_away_stands_and_is_told_and_applied() 
     loop = asyncio.get_running_loop()
     commit = world.ledger.write
 
-    def slow(changes: Sequence[Made], context: Context, at: float) -> Committed:
+    def slow(changes: Sequence[Made], context: Context, at: float, *terms: Any) -> Committed:
         loop.call_soon_threadsafe(writing.set)
         asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(5)
-        return commit(changes, context, at)
+        return commit(changes, context, at, *terms)
 
-    world.ledger.write = slow  # type: ignore[method-assign]
+    world.ledger.write = slow  # type: ignore[assignment,method-assign]
     try:
         async with asyncio.TaskGroup() as group:
             client = group.create_task(world.open("80", name="web"))

@@ -188,6 +188,7 @@ async def test_what_is_closed_cannot_be_unmade(world: World) -> None:
 
 
 async def test_what_came_back_is_the_same_one_with_its_owner_and_age(world: World) -> None:
+    world.lan.meet("aa:bb", "192.168.1.5")
     await world.ask(Submit(world.wish(ports="80", to="192.168.1.5", name="web")), context=DEVICE)
     old = world.named("web")
     assert old is not None

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sekimori.model.causes import Text
 from sekimori.model.decision import Verb
 from sekimori.model.lifetime import Lifetime
 from sekimori.model.limits import Rate
@@ -21,6 +22,7 @@ from sekimori.testing.world import ALICE
 
 PRESETS = load_presets()
 BOB = Context(Owner(OwnerKind.PERSON, "bob"), "api")
+TCP_ONLY = {"en": "it knows TCP only", "ja": "TCP だけです"}
 OFFICE = (ipaddress.ip_network("198.51.100.0/24"),)
 
 
@@ -194,6 +196,7 @@ def test_a_list_that_grows_wide_is_held_to_the_risk_of_all_who_use_it(table: Tab
         ("80:81", {"to": "192.168.1.5:82"}, "bad-target"),
         ("80-90", {"to": "192.168.1.5:1000"}, "range-mismatch"),
         ("80", {"via": "kernel"}, "no-plane"),
+        ("gre", {"to": "192.168.1.5:80"}, "bad-target"),
     ],
 )
 def test_terms_that_do_not_hold_are_refused(
@@ -209,8 +212,8 @@ def test_proxy_protocol_two_goes_over_both(table: Table, ports: str) -> None:
 
 def test_a_plane_that_cannot_is_told_with_its_reason() -> None:
     class TcpOnly(MemoryPlane):
-        def unable(self, mapping: Mapping) -> str | None:
-            return "it knows TCP only" if any(pair.protocol == "udp" for pair in mapping.ports) else None
+        def unable(self, mapping: Mapping) -> Text | None:
+            return TCP_ONLY if any(pair.protocol == "udp" for pair in mapping.ports) else None
 
     table = Table(planes=(TcpOnly("small"), MemoryPlane("relay")))
     assert table.open("80").path == (Hop("small"),)
@@ -218,7 +221,13 @@ def test_a_plane_that_cannot_is_told_with_its_reason() -> None:
     problem = table.refuse(table.submit("udp/81", via="small"))
     assert (problem.fact("why"), problem.facts["able"]) == ("it knows TCP only", "relay")
     table.rules = replace(table.rules, planes=(TcpOnly("small"),))
-    assert table.refuse(table.submit("udp/81")).fact("why") == "small: it knows TCP only"
+    problem = table.refuse(table.submit("udp/81"))
+    assert problem.fact("why") == "small: it knows TCP only"
+    assert problem.fact("why", "ja") == "small: TCP だけです"
+    table.rules = replace(table.rules, planes=(TcpOnly("small"), TcpOnly("tiny")))
+    problem = table.refuse(table.submit("udp/81"))
+    assert problem.fact("why") == "small: it knows TCP only; tiny: it knows TCP only"
+    assert problem.fact("why", "ja") == "small: TCP だけです。tiny: TCP だけです"
     # What it is via is chosen again when the terms change.
     table = Table(planes=(TcpOnly("small"), MemoryPlane("relay")))
     table.open("80", name="web")
@@ -308,6 +317,22 @@ def test_the_longest_lifetime_holds(words: dict[str, object], asked: str | None)
         ("80", "::", "80", "2001:db8::1", True),
         ("80", "0.0.0.0", "80", "2001:db8::1", False),
         ("80", None, "80", "::", True),
+        ("sctp/80", None, "80", None, False),
+        ("gre", None, "gre", None, True),
+        ("gre", None, "esp", None, False),
+        ("gre", None, "1-65535", None, False),
+        ("gre", "192.0.2.1", "gre", "192.0.2.2", False),
+        ("gre", "eth0", "gre", "eth1", False),
+        ("gre", "eth0", "gre", "192.0.2.1", True),
+        ("gre", "eth0", "gre", None, True),
+        ("tcp/1723,gre", None, "esp+gre", None, True),
+        ("dmz", None, "dmz", None, True),
+        ("dmz", None, "1-65535", None, False),
+        ("dmz", None, "gre", None, False),
+        ("dmz", "192.0.2.1", "dmz", "192.0.2.2", False),
+        ("80", "eth0", "80", "eth0", True),
+        ("80", "eth0", "80", "eth1", False),
+        ("80", "eth0", "80", "2001:db8::1", True),
     ],
 )
 def test_ports_held_by_another(

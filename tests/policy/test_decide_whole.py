@@ -73,6 +73,7 @@ def test_a_decision_is_all_or_nothing_and_touches_nothing(batches: list[list[Ask
         for change in decision.changes:
             # What each change says stood is what really did.
             subject = change.subject
+            assert isinstance(subject, Mapping | NamedList)
             stood = (
                 table.snapshot.list_named(subject.name)
                 if isinstance(subject, NamedList)

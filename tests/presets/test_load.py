@@ -25,7 +25,7 @@ def ports_of(preset: Preset) -> Iterator[tuple[str, int]]:
     for text in preset.ports:
         for spec in parse_ports(text):
             for protocol in spec.protocols:
-                for port in spec.outside:
+                for port in spec.outside if protocol.has_ports else (0,):
                     yield protocol.value, port
 
 
@@ -135,7 +135,13 @@ def test_ports_that_anything_may_use_are_not_dangerous(port: int) -> None:
         ("minecraft", ("tcp/25565",)),
         ("minecraft-bedrock", ("udp/19132-19133",)),
         ("wireguard", ("udp/51820",)),
-        ("ipsec", ("udp/500", "udp/4500")),
+        ("openvpn", ("udp/1194",)),
+        ("ikev2", ("udp/500", "udp/4500")),
+        ("ipsec", ("udp/500", "udp/4500", "esp")),
+        ("l2tp-ipsec", ("udp/500", "udp/4500", "esp")),
+        ("pptp", ("tcp/1723", "gre")),
+        ("sstp", ("tcp/443",)),
+        ("ipv6-tunnel", ("6in4",)),
         ("dns", ("tcp+udp/53",)),
         ("iperf3", ("tcp+udp/5201",)),
         ("plex", ("tcp/32400",)),
@@ -156,6 +162,19 @@ def test_services_people_ask_for_are_there(name: str) -> None:
     assert PRESETS.get(name) is not None
 
 
+def test_vpns_say_what_must_not_be_opened() -> None:
+    l2tp, pptp = PRESETS.get("l2tp"), PRESETS.get("pptp")
+    assert l2tp is not None
+    assert pptp is not None
+    for note in (l2tp.note["en"], l2tp.note["ja"]):
+        assert "1701" in note
+    assert all(key != ("udp", 1701) for key in ports_of(l2tp))
+    for note in (pptp.note["en"], pptp.note["ja"]):
+        assert "WireGuard" in note
+        assert "MS-CHAPv2" in note
+    assert (pptp.danger, pptp.sources) == ("broken-crypto", "lan")
+
+
 # --- finding one
 
 
@@ -169,6 +188,9 @@ def test_services_people_ask_for_are_there(name: str) -> None:
         ("postgres", "postgresql"),
         ("samba", "smb"),
         ("ps5", "playstation"),
+        ("l2tp", "l2tp-ipsec"),
+        ("strongswan", "ipsec"),
+        ("tunnelbroker", "ipv6-tunnel"),
     ],
 )
 def test_get_takes_a_name_or_an_alias_in_any_case(word: str, name: str) -> None:
@@ -235,6 +257,7 @@ def test_suggest_stays_silent_rather_than_guess(typed: str) -> None:
         ("udp", 11211, "memcached", "amplifier"),
         ("tcp", 1080, "socks", "open-proxy"),
         ("udp", 5060, "sip", "toll-fraud"),
+        ("tcp", 1723, "pptp", "broken-crypto"),
     ],
 )
 def test_danger_for_names_what_listens_there(protocol: str, port: int, name: str, danger: str) -> None:
@@ -244,7 +267,8 @@ def test_danger_for_names_what_listens_there(protocol: str, port: int, name: str
 
 
 @pytest.mark.parametrize(
-    ("protocol", "port"), [("udp", 22), ("tcp", 123), ("tcp", 25565), ("udp", 51820), ("tcp", 0)]
+    ("protocol", "port"),
+    [("udp", 22), ("tcp", 123), ("tcp", 25565), ("udp", 51820), ("tcp", 0), ("gre", 1), ("gre", 65535)],
 )
 def test_danger_for_is_about_the_protocol_too(protocol: str, port: int) -> None:
     assert PRESETS.danger_for(protocol, port) is None
@@ -327,7 +351,11 @@ def test_a_preset_may_differ_from_the_defaults(tmp_path: Path) -> None:
         ('["tcp/1-3", "udp/2", "tcp+udp/9"]', "[]", r"\[thing\] ports: missing"),
         ('["tcp/1-3", "udp/2", "tcp+udp/9"]', '"tcp/1"', r"\[thing\] ports: not a list of texts"),
         ('"udp/2"', '"udp/70000"', r"\[thing\] ports: .*1 to 65535"),
-        ('"udp/2"', '"sctp/2"', r"\[thing\] ports: .*sctp"),
+        ('"udp/2"', '"icmp/2"', r"\[thing\] ports: .*icmp"),
+        ('"udp/2"', '"gre/2"', r"\[thing\] ports: .*gre has no ports"),
+        ('"udp/2"', '"gre,esp"', r"\[thing\] ports: 'gre,esp' is not one"),
+        ('"udp/2"', '"GRE"', r"\[thing\] ports: 'GRE' is not one"),
+        ('"udp/2"', '"gre", "esp+gre"', r"\[thing\] ports: .*overlaps 'gre'|'esp\+gre' is not one"),
         ('"udp/2"', '"2"', r"\[thing\] ports: '2' is not one PROTOCOL/PORT"),
         ('"udp/2"', '"udp/2:3"', r"\[thing\] ports: 'udp/2:3' is not one"),
         ('"udp/2"', '"udp/2,udp/5"', r"\[thing\] ports: 'udp/2,udp/5' is not one"),

@@ -12,9 +12,11 @@ from sekimori.model.request import Define
 from sekimori.model.snapshot import Snapshot
 from sekimori.planes.memory import MemoryPlane
 from sekimori.reconcile.desired import Desired
+from sekimori.reconcile.devices import Devices
 from sekimori.reconcile.names import Names
 from sekimori.reconcile.ports import Wanted
 from sekimori.testing.clock import FakeClock
+from sekimori.testing.lan import FakeLan
 from sekimori.testing.table import NOW, Table
 from sekimori.testing.world import FakeResolver
 
@@ -35,7 +37,11 @@ class Scene:
         self.plane = Counting()
         self.resolver = FakeResolver()
         self.names = Names(self.resolver, FakeClock(NOW), lambda _host: None)
-        self.desired = Desired(lambda: self.table.snapshot, self.names, {"relay": self.plane}, 10.0)
+        self.lan = FakeLan()
+        self.devices = Devices(self.lan, FakeClock(NOW), lambda _target: None)
+        self.desired = Desired(
+            lambda: self.table.snapshot, self.names, self.devices, {"relay": self.plane}, 10.0
+        )
 
     def wanted(self, mapping: Mapping, now: float = NOW) -> Wanted | None:
         found = self.desired.compute([mapping.id], now).get(mapping.id)
@@ -119,3 +125,45 @@ def test_a_fingerprint_is_worked_out_again_only_when_something_changed(scene: Sc
     assert scene.plane.count == 2
     scene.wanted(mapping, NOW + 86400)  # the end of the next day's window is another
     assert scene.plane.count <= 3
+
+
+def test_a_list_defined_anew_is_looked_up_anew_and_no_other_terms_are(scene: Scene) -> None:
+    before, after = (ipaddress.ip_network("192.0.2.0/24"),), (ipaddress.ip_network("198.51.100.0/24"),)
+    scene.table.grant(Define("office", before))
+    office, lan = scene.table.open("80", from_="office"), scene.table.open("81", from_="lan")
+    first = scene.desired.compute([office.id, lan.id], NOW)
+    scene.table.grant(Define("office", after))
+    second = scene.desired.compute([office.id, lan.id], NOW)
+    assert (first[office.id][1].sources, second[office.id][1].sources) == (before, after)
+    assert second[lan.id] is first[lan.id]
+    assert scene.plane.count == 3
+
+
+def test_what_was_remembered_is_not_wanted_past_its_end_nor_lost_when_the_clock_is_put_back(
+    scene: Scene,
+) -> None:
+    mapping = scene.table.open("80", for_="1h")
+    windowed = scene.table.open("81", for_="1d", hours="daily/15:00-15:30")
+    ids = [mapping.id, windowed.id]
+    assert set(scene.desired.compute(ids, NOW)) == {mapping.id, windowed.id}
+    assert set(scene.desired.compute(ids, NOW + 3600)) == set()
+    assert set(scene.desired.compute(ids, NOW - 3600)) == {mapping.id}
+    assert set(scene.desired.compute(ids, NOW)) == {mapping.id, windowed.id}
+
+
+def test_the_same_sources_are_held_once(scene: Scene) -> None:
+    one, two = scene.table.open("80", from_="lan"), scene.table.open("81", from_="lan")
+    found = scene.desired.compute([one.id, two.id], NOW)
+    assert found[one.id][1].sources is found[two.id][1].sources
+
+
+def test_more_sources_than_are_remembered_are_all_looked_up(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sekimori.reconcile.desired._MOST_RESOLVED", 2)
+    prefixes = [f"192.0.2.{number}/32" for number in range(5)]
+    for number, prefix in enumerate(prefixes):
+        wanted = scene.wanted(scene.table.open(str(80 + number), from_=prefix))
+        assert wanted is not None
+        assert wanted.sources == (ipaddress.ip_network(prefix),)
+    assert len(scene.desired._resolved) <= 2

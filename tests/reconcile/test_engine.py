@@ -10,6 +10,7 @@ from sekimori.model.actual import State
 from sekimori.model.decision import Made, Verb
 from sekimori.model.errors import Problem
 from sekimori.planes.memory import MemoryPlane
+from sekimori.testing.contract_plane import wanted_for
 from sekimori.testing.table import NOW, Table
 from sekimori.testing.world import ALICE, World
 
@@ -55,6 +56,37 @@ async def test_since_is_when_the_state_began_and_checked_when_it_was_seen(world:
     await world.engine.settle()
     status = world.status("web")
     assert (status.since, status.checked_at) == (began, began + 10)
+
+
+async def test_a_look_at_one_tells_of_one(world: World) -> None:
+    one, two = await world.open("80", name="one"), await world.open("81", name="two")
+    began = world.clock.now()
+    world.engine.wake()
+    await world.engine.settle()
+    world.clock.advance(5)
+    await world.engine.ensure([one.id])
+    assert (world.status("one").checked_at, world.status("two").checked_at) == (began + 5, began)
+    assert (world.status("one").since, world.engine.status(two.id).since) == (began, began)
+
+
+async def test_deadlines_are_counted_anew_and_not_twice(world: World) -> None:
+    for port in (80, 81, 82):
+        await world.open(str(port), for_="1h")
+    for _ in range(3):
+        world.engine.wake()
+        await world.engine.settle()
+    assert sorted(key for _, key in world.engine._deadlines) == sorted(m.id for m in world.ledger.snapshot)
+    await world.pass_time(3600)
+    assert (list(world.ledger.snapshot), world.plane.held) == ([], {})
+
+
+async def test_a_plane_that_could_not_be_asked_of_everything_is_asked_again_by_itself(world: World) -> None:
+    world.plane.held["0ffff"] = wanted_for(9, 4000, world.plane)  # known to nobody
+    world.plane.broken = Problem("unexpected", what="a test")
+    await world.engine.settle()
+    world.plane.broken = None
+    await world.pass_time(2)
+    assert world.plane.held == {}
 
 
 async def test_a_state_is_published_when_it_changes_and_not_when_it_is_seen_again(world: World) -> None:

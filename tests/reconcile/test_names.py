@@ -107,6 +107,23 @@ async def test_it_follows_what_it_is_told_to_keep_and_nothing_else(scene: Scene)
         loop.cancel()
 
 
+async def test_one_host_is_followed_or_left_without_a_word_about_the_others(scene: Scene) -> None:
+    scene.resolver.hosts["b"] = ("192.0.2.9",)
+    async with asyncio.TaskGroup() as group:
+        loop = group.create_task(scene.names.run())
+        scene.names.keep(["a"])
+        await _until(lambda: scene.names.addresses("a") == ("192.0.2.1",))
+        scene.names.follow("b", True)
+        await _until(lambda: scene.names.addresses("b") == ("192.0.2.9",))
+        asked = len(scene.resolver.asked)
+        scene.names.follow("b", True)  # again is nothing new
+        scene.names.follow("a", False)
+        scene.names.follow("c", False)
+        assert (scene.names.addresses("a"), scene.names.addresses("b")) == ((), ("192.0.2.9",))
+        assert len(scene.resolver.asked) == asked
+        loop.cancel()
+
+
 async def test_what_failed_is_tried_again_after_a_while(scene: Scene) -> None:
     async with asyncio.TaskGroup() as group:
         loop = group.create_task(scene.names.run())
@@ -122,3 +139,16 @@ async def _until(condition) -> None:
     async with asyncio.timeout(5):
         while not condition():  # noqa: ASYNC110 - the loop under test tells nobody
             await asyncio.sleep(0)
+
+
+async def test_a_name_learned_while_nothing_is_followed_is_looked_up_again(scene: Scene) -> None:
+    """Who sleeps because nothing is due must be woken by what is learned, too."""
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(scene.names.run())
+        await asyncio.sleep(0)
+        await scene.names.learn("a")
+        scene.names.follow("a", True)
+        await asyncio.sleep(0)  # `run` takes its new deadline up
+        scene.clock.advance(3601)
+        await _until(lambda: scene.resolver.asked == ["a", "a"])
+        running.cancel()

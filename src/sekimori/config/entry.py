@@ -19,7 +19,7 @@ from sekimori.model.request import Reading, Unsaid, Wish, parse_wish
 from sekimori.model.schedule import load_zone
 from sekimori.model.target import pair_ports
 
-__all__ = ["explain", "read_entry"]
+__all__ = ["explain", "read_entry", "read_until"]
 
 _LIFETIMES: Final = ("for", "until", "permanent")
 _OURS: Final = ("until", "zone", "paused")
@@ -45,7 +45,7 @@ def read_entry(name: str, table: Mapping[str, Any], place: Place, reading: Readi
     except Problem as problem:
         raise _guilty(words, place, reading).bad(explain(problem)) from None
     if "until" in table:
-        instant = _read_until(table["until"], place.at("until"), reading)
+        instant = read_until(table["until"], place.at("until"), reading)
         wish = replace(wish, lifetime=Lifetime.until(instant))
     return Entry(name, wish, place, table.get("paused"))
 
@@ -73,9 +73,11 @@ def _check_keys(name: str, table: Mapping[str, Any], place: Place) -> None:
         elif isinstance(value, dict):
             advice = cause("hint-dotted", name=f"{name}.{key}")
         raise place.at(key).unknown(MAPPING_KEYS, advice)
-    for key in ("ports", "to"):
+    for key in ("ports",) if "trigger" in table else ("ports", "to"):
         if key not in table:
             raise place.bad(cause("key-missing", key=key))
+    if "hold" in table and "trigger" not in table:
+        raise place.at("hold").bad(cause("key-missing", key="trigger"))
     given = [key for key in _LIFETIMES if key in table]
     if len(given) > 1:
         raise place.at(given[1]).bad(cause("given-too", key=given[0]))
@@ -96,8 +98,8 @@ def _read_zone(zone: object, place: Place) -> str:
 def _read_words(words: Mapping[str, object], reading: Reading) -> Wish:
     """The wish, once its ports and its target are known to fit each other."""
     wish = parse_wish(words, reading)
-    if not isinstance(wish.specs, Unsaid) and not isinstance(wish.target, Unsaid):
-        pair_ports(wish.specs, wish.inside, str(wish.target))
+    if not isinstance(wish.specs, Unsaid):
+        pair_ports(wish.specs, wish.inside, str(words.get("to", "")))
     return wish
 
 
@@ -120,7 +122,7 @@ def _fails(words: Mapping[str, object], reading: Reading) -> bool:
     return False
 
 
-def _read_until(value: object, place: Place, reading: Reading) -> int:
+def read_until(value: object, place: Place, reading: Reading) -> int:
     """Unix seconds of a date or a date with a time, as TOML's own value or as text."""
     text = value.isoformat() if isinstance(value, date) else value  # a datetime is a date too
     if not isinstance(text, str) or not _WHOLE_DATE.match(text):

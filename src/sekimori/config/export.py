@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from sekimori.config.lines import show_key
-from sekimori.model.address import PortPair, PortRange, format_ports, parse_ports
-from sekimori.model.decision import NamedList
+from sekimori.model.address import PortPair, PortRange, format_ports, format_spans, parse_ports
+from sekimori.model.decision import NamedList, Subject
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Asked, format_duration, format_instant
 from sekimori.model.mapping import Mapping
@@ -40,6 +40,7 @@ def export_toml(
         key=lambda mapping: mapping.name.lower(),
     )
     lines = [*_header(zone, now, origin), f"# {_count(len(alive), 'mapping')}, {_count(len(named), 'list')}."]
+    lines += _setting_lines(snapshot, zone, now)
     if named:
         lines += ["", "[lists]", *(line for each in named for line in _list_lines(each))]
     for mapping in alive:
@@ -52,6 +53,23 @@ def _header(zone: str, now: float, origin: str) -> Iterator[str]:
     yield f"# Sekimori: the whole state, exported {format_instant(now, load_zone(zone))}{source}."
     yield "# 'sekimori apply FILE' on an empty ledger gives the same terms and the same ends; the owner of"
     yield "# everything is then that file. Settings of the daemon are not part of it."
+
+
+def _setting_lines(snapshot: Snapshot, zone: str, now: float) -> Iterator[str]:
+    gateway = snapshot.gateway
+    if gateway is not None:
+        yield from ("", f"[gateway]  # {_owner(gateway)}")
+        yield f"masquerade = {_value(gateway.masquerade)}"
+        yield f"firewall = {_value(gateway.firewall)}"
+    bans = [ban for ban in snapshot.bans.values() if not ban.has_ended(now)]
+    if bans:
+        yield from ("", "[bans]")
+    for ban in sorted(bans, key=lambda ban: (ban.prefix.version, ban.prefix)):
+        reason = _quote(ban.reason)
+        if ban.expires_at is not None:
+            until = _quote(format_instant(ban.expires_at, load_zone(zone)))
+            reason = f"{{ reason = {reason}, until = {until} }}"
+        yield f"{_quote(str(ban.prefix))} = {reason}  # {_owner(ban)}"
 
 
 def _list_lines(named: NamedList) -> Iterator[str]:
@@ -82,6 +100,10 @@ def _words(mapping: Mapping, zone: str, preset: Callable[[str], Preset | None]) 
         "max_connections": limits.connections,
         "proxy_protocol": mapping.proxy_protocol or None,
         "idle": None if mapping.idle is None else format_duration(mapping.idle),
+        "trigger": None if mapping.trigger is None else format_spans(mapping.trigger.ports),
+        "hold": None if mapping.trigger is None else format_duration(mapping.trigger.hold),
+        "except": format_spans(mapping.excepted).split(",") if mapping.excepted else None,
+        "log": mapping.log or None,
         "accept_risk": list(mapping.accepted_risks) or None,
         "paused": mapping.paused or None,
     }
@@ -126,7 +148,7 @@ def _remark(mapping: Mapping, key: str, value: object) -> str:
     return ""
 
 
-def _owner(subject: Mapping | NamedList) -> str:
+def _owner(subject: Subject) -> str:
     # Quoted: an owner's name may come from a device, and a line break would end the comment.
     return f"owner {_quote(str(subject.owner))}"
 

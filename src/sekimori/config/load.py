@@ -11,9 +11,19 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sekimori.config.entry import explain, read_entry
+from sekimori.config.gateway import GATEWAY, read_bans
 from sekimori.config.lines import KeyPath, Place, key_lines, last_statement_line
-from sekimori.config.schema import ApiSettings, Config, DaemonSettings, Entry, PolicySettings, RelaySettings
-from sekimori.model.address import IPNetwork
+from sekimori.config.schema import (
+    ApiSettings,
+    Config,
+    DaemonSettings,
+    Entry,
+    GatewaySettings,
+    NetworkSection,
+    PolicySettings,
+    RelaySettings,
+)
+from sekimori.model.address import Interface, IPNetwork, parse_on
 from sekimori.model.causes import Unreadable, cause, os_cause
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import format_duration, parse_duration
@@ -27,13 +37,15 @@ _S = TypeVar("_S")
 _Readers = Mapping[str, Callable[[Any], object]]
 # By key: what turns its value into ours, or raises Unreadable or Problem with the reason.
 
-_SECTIONS: Final = ("daemon", "api", "relay", "policy", "lists", "mappings")
+_SECTIONS: Final = ("daemon", "api", "relay", "policy", "network", "gateway", "bans", "lists", "mappings")
 _SOCKET_BYTES: Final = 107
 """sun_path holds 108 with its closing zero (unix(7))."""
 _MOST_WORKERS: Final = 256
 _USER: Final = re.compile(r"[^\s:/,@-][^\s:/,]{0,254}")
 """Wide, for a directory service may have names like `DOMAIN\\alice` or `alice@example.org`."""
 _NESTED: Final = 100
+_LEAST_CONFIRM: Final = 5
+"""Seconds in which somebody can log in once more."""
 
 
 def load_config(path: Path, reading: Reading) -> Config:
@@ -83,6 +95,11 @@ def parse_config(text: str, path: Path, reading: Reading) -> Config:
         api=_read_section(ApiSettings, _API, document, root.at("api")),
         relay=_read_section(RelaySettings, _RELAY, document, root.at("relay")),
         policy=policy,
+        network=_read_section(NetworkSection, _NETWORK, document, root.at("network")),
+        gateway=_read_section(GatewaySettings, GATEWAY, document, root.at("gateway"))
+        if "gateway" in document
+        else None,
+        bans=read_bans(_table(document, root.at("bans")), root.at("bans"), zoned),
         lists=_read_lists(document, root.at("lists")),
         mappings=_read_mappings(document, root.at("mappings"), zoned),
         text=text,
@@ -216,6 +233,22 @@ def _absolute(value: object) -> Path:
     return path
 
 
+def _files(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise Unreadable("not-files")
+    return tuple(dict.fromkeys(str(_absolute(each)) for each in value))
+
+
+def _interfaces(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise Unreadable("not-interfaces")
+    names = tuple(dict.fromkeys(map(_text, value)))
+    for name in names:
+        if not isinstance(parse_on(name), Interface):
+            raise Unreadable("not-an-interface", text=name)
+    return names
+
+
 def _socket(value: object) -> Path:
     path = _absolute(value)
     if len(bytes(path)) > _SOCKET_BYTES:
@@ -252,6 +285,13 @@ def _duration(value: object) -> int:
     return parse_duration(_text(value))
 
 
+def _confirm(value: object) -> int:
+    seconds = _duration(value)
+    if seconds < _LEAST_CONFIRM:
+        raise Unreadable("confirm-too-short", least=_LEAST_CONFIRM)
+    return seconds
+
+
 def _grace(value: object) -> int:
     text = _text(value)
     return 0 if text.strip().lower() in ("0s", "none") else parse_duration(text)
@@ -260,4 +300,5 @@ def _grace(value: object) -> int:
 _DAEMON: _Readers = {"state_dir": _absolute, "socket": _socket, "zone": _zone}
 _API: _Readers = {"admins": _users, "viewers": _users}
 _RELAY: _Readers = {"workers": _workers, "grace": _grace, "user": _user}
-_POLICY: _Readers = {"lifetime": _duration, "longest": _duration}
+_POLICY: _Readers = {"lifetime": _duration, "longest": _duration, "confirm": _confirm}
+_NETWORK: _Readers = {"wan": _interfaces, "lan": _interfaces, "leases": _files}

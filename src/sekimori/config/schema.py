@@ -16,9 +16,12 @@ from sekimori.model.request import FIELDS, Unsaid, Wish
 __all__ = [
     "MAPPING_KEYS",
     "ApiSettings",
+    "BanEntry",
     "Config",
     "DaemonSettings",
     "Entry",
+    "GatewaySettings",
+    "NetworkSection",
     "PolicySettings",
     "RelaySettings",
 ]
@@ -66,6 +69,41 @@ class PolicySettings:
     """Where neither the request nor its preset says."""
     longest: int | None = None
     """No lifetime may be longer, and none permanent; None is no cap."""
+    confirm: int = 30
+    """How long a change that could lock its asker out stands unconfirmed."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSection:
+    """`[network]`."""
+
+    wan: tuple[str, ...] | None = None
+    """The interfaces that lead to the internet, the preferred one first; None: those with a default route."""
+    lan: tuple[str, ...] | None = None
+    """The interfaces of networks inside; None: the others that have a private prefix."""
+    leases: tuple[str, ...] | None = None
+    """Lease files of DHCP servers, a `*` for part of a file's name; None is where they usually are."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """`[gateway]`. That the table is there makes the machine a gateway."""
+
+    masquerade: bool = True
+    firewall: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BanEntry:
+    """One line of `[bans]`.
+
+    Attributes:
+        expires_at: Unix seconds, which may have passed; None is until the line is gone.
+    """
+
+    prefix: IPNetwork
+    reason: str
+    expires_at: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +148,9 @@ class Config:
     api: ApiSettings = ApiSettings()
     relay: RelaySettings = RelaySettings()
     policy: PolicySettings = PolicySettings()
+    network: NetworkSection = NetworkSection()
+    gateway: GatewaySettings | None = None
+    bans: tuple[BanEntry, ...] = ()
     lists: Mapping[str, tuple[IPNetwork, ...]] = field(default_factory=dict)
     mappings: tuple[Entry, ...] = ()
     text: str = ""

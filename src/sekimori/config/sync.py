@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sekimori.config.gateway import ask_for_settings
 from sekimori.config.schema import Config, Entry
 from sekimori.config.terms import complete, differing, loses_risk
 from sekimori.model.causes import cause
@@ -42,7 +43,7 @@ def plan_sync(
 ) -> Sync:
     """Compare the file with what its owner has in the ledger.
 
-    The asks come in the order define, close, change, submit. What other owners have is left
+    The asks come in the order gateway and bans, define, close, change, submit. What other owners have is left
     alone; a name of theirs is asked for all the same, and refused by policy. A word taken out
     of an entry returns to its default. `lifetime` is the default in seconds that policy goes by,
     if another than the file's own. Pausing is the exception: where the file does not say
@@ -55,7 +56,8 @@ def plan_sync(
     default = config.policy.lifetime if lifetime is None else lifetime
     case = _Case(config.owner, snapshot, reading.now, expired, default)
     plans = [_plan_entry(entry, case) for entry in config.mappings]
-    asks: list[Ask] = [*_define_lists(config, snapshot), *_close_gone(config, snapshot)]
+    settings = ask_for_settings(config.owner, config.gateway, config.bans, snapshot, reading.now)
+    asks: list[Ask] = [*settings, *_define_lists(config, snapshot), *_close_gone(config, snapshot)]
     asks += [ask for plan in plans for ask in plan.changes]
     asks += [ask for plan in plans for ask in plan.opens]
     return Sync(tuple(asks), tuple(plan.notice for plan in plans if plan.notice is not None))

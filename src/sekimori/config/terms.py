@@ -6,13 +6,14 @@ from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from sekimori.model.address import PortPair, PortSpec
+from sekimori.model.defaults import HOLD, WHOEVER_TRIGGERS, usual_lifetime
 from sekimori.model.lifetime import Asked, Lifetime, parse_duration
 from sekimori.model.limits import Rate
 from sekimori.model.mapping import Mapping
 from sekimori.model.preset import Preset
 from sekimori.model.request import Unsaid, Wish
 from sekimori.model.source import LAN, Sources
-from sekimori.model.target import Target, pair_ports
+from sekimori.model.target import Target, TargetKind, pair_ports
 
 __all__ = ["complete", "differing", "loses_risk"]
 
@@ -26,6 +27,9 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "connections": None,
     "proxy_protocol": 0,
     "idle": None,
+    "trigger": None,
+    "excepted": (),
+    "log": False,
 }
 """The words whose default hangs on nothing else, as they stand in a wish."""
 
@@ -38,12 +42,16 @@ def complete(wish: Wish, lifetime: int, now: float) -> Wish:
     preset = _preset(wish)
     limit = Rate.parse(preset.limit) if preset and preset.limit else None
     said = {name: getattr(wish, name) for name in _DEFAULTS}
+    assert not isinstance(wish.specs, Unsaid), "a config entry has its ports"
+    lasting = usual_lifetime(wish.specs, preset, lifetime)
     return replace(
         wish,
+        target=WHOEVER_TRIGGERS if isinstance(wish.target, Unsaid) else wish.target,
         sources=_said(wish.sources, Sources.parse(preset.sources if preset else LAN)),
-        lifetime=_said(wish.lifetime, Lifetime.lasting(preset.lifetime if preset else lifetime, now)),
+        lifetime=_said(wish.lifetime, Lifetime.lasting(lasting, now)),
         per_source=_said(wish.per_source, limit),
-        **{name: _said(value, _DEFAULTS[name]) for name, value in said.items()},
+        hold=(_said(wish.hold, None) or HOLD) if _said(wish.trigger, None) else None,
+        **{name: _said(value, _DEFAULTS[name]) or _DEFAULTS[name] for name, value in said.items()},
     )
 
 
@@ -58,6 +66,8 @@ def differing(mapping: Mapping, want: Wish) -> Wish:
     changes: dict[str, Any] = {
         name: getattr(want, name) for name in stands if getattr(want, name) != stands[name]
     }
+    if "target" in changes and _same_device(mapping.target, changes["target"]):
+        del changes["target"]
     if set(pairs) != set(mapping.ports) or (preset.name if preset else None) != mapping.preset:
         # Each inside port is spelled out, so that nothing of the old ports is kept by default.
         changes["specs"] = tuple(PortSpec((pair.protocol,), pair.outside, pair.inside) for pair in pairs)
@@ -88,7 +98,16 @@ def _plain_terms(mapping: Mapping) -> dict[str, object]:
         "connections": mapping.limits.connections,
         "proxy_protocol": mapping.proxy_protocol,
         "idle": mapping.idle,
+        "trigger": mapping.trigger.ports if mapping.trigger else None,
+        "hold": mapping.trigger.hold if mapping.trigger else None,
+        "excepted": mapping.excepted,
+        "log": mapping.log,
     }
+
+
+def _same_device(stands: Target, wanted: Target) -> bool:
+    """Whether a device is named by its name alone that is known by its MAC address already."""
+    return wanted.kind is TargetKind.DEVICE and not wanted.mac and stands.host == wanted.host
 
 
 def _same_lifetime(stands: Lifetime, wanted: Lifetime) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
 
+from sekimori.gate.confirm import Confirming, Waiting
+from sekimori.gate.following import Following
 from sekimori.gate.ports import Outcome
 from sekimori.gate.takeback import collapse, still_standing
 from sekimori.gate.undo import asks_to_undo, newest_undoable
@@ -19,13 +19,15 @@ from sekimori.model.causes import cause
 from sekimori.model.decision import Deny, Made, NamedList, Notice, Verb
 from sekimori.model.errors import Problem
 from sekimori.model.events import Committed
+from sekimori.model.gateway import Ban, Gateway
 from sekimori.model.lifetime import Lifetime
 from sekimori.model.mapping import Mapping as PortMapping
-from sekimori.model.request import Ask, Change, Context, Submit
-from sekimori.model.target import Target, TargetKind
+from sekimori.model.pending import Pending
+from sekimori.model.request import Ask, Context
 from sekimori.policy.decide import decide
 from sekimori.policy.rules import Rules
-from sekimori.reconcile.engine import Engine
+from sekimori.reconcile.devices import Devices
+from sekimori.reconcile.engine import GROUND, Engine
 from sekimori.reconcile.names import Names
 from sekimori.reconcile.ports import Clock, Plane
 from sekimori.reconcile.writer import Writer
@@ -39,7 +41,11 @@ _log = structlog.get_logger("gate")
 
 
 class LocalGate:
-    """The one way in. See `ports.Gate` for what its methods promise."""
+    """The one way in. See `ports.Gate` for what its methods promise.
+
+    Attributes:
+        confirming: what waits to be confirmed; its `run` is to run for as long as the gate is used.
+    """
 
     def __init__(
         self,
@@ -47,17 +53,26 @@ class LocalGate:
         engine: Engine,
         planes: Mapping[str, Plane],
         names: Names,
+        devices: Devices,
         clock: Clock,
         rules: Rules,
     ) -> None:
         self._writer = writer
         self._engine = engine
         self._planes = planes
-        self._names = names
+        self._following = Following(names, devices, lambda: writer.ledger.snapshot)
         self._clock = clock
         self._rules = rules
-        self._asked_for: Counter[str] = Counter()
-        """Hosts of asks under way, which no other ask's end may forget."""
+        self.confirming = Confirming(writer, clock, rules, self._take_back)
+
+    @property
+    def waiting(self) -> Waiting:
+        """What waits to be confirmed, and how the latest waits ended."""
+        return self.confirming.waiting
+
+    async def confirm(self, context: Context) -> tuple[Pending, ...]:
+        """Let stand what waits for this actor (`ports.Gate.confirm`)."""
+        return await self.confirming.confirm(context)
 
     async def enact(self, asks: Sequence[Ask], context: Context) -> Outcome:
         """Do all of `asks` as one revision, or none of them (`ports.Gate.enact`)."""
@@ -91,35 +106,25 @@ class LocalGate:
         plan: bool = False,
         undoing: bool = False,
     ) -> Outcome:
-        with self._asking(make_asks()) as hosts:
-            # Before the turn is taken: a slow name server must not hold up every other door.
-            for host in hosts:
-                await self._names.learn(host)
+        # Before the turn is taken: a slow name server must not hold up every other door.
+        async with self._following.learned(make_asks) as make_again:
             async with self._writer.turn:
                 now = self._clock.now()
                 # Made again: what an undo is made from may have changed while names were looked up.
-                asks, snapshot = make_asks(), self._writer.ledger.snapshot
+                asks, snapshot = make_again(), self._writer.ledger.snapshot
                 decision = decide(asks, snapshot, context, now, self._rules, undoing=undoing)
                 if isinstance(decision, Deny):
                     raise decision.problem
                 await self._look_ahead(decision.changes)
+                notices = [*decision.notices, *self._following.notices(decision.changes)]
+                within = self.confirming.needed(decision.changes, snapshot, context, now)
                 if plan or not decision.changes:
-                    return Outcome(plan, None, decision.changes, decision.notices)
-                committed = await self._commit(decision.changes, context, now)
-            notices = await self._see_applied(committed, context)
-        return Outcome(False, committed, committed.changes, (*decision.notices, *notices))
-
-    @contextlib.contextmanager
-    def _asking(self, asks: Sequence[Ask]) -> Iterator[list[str]]:
-        """Keep the hosts that `asks` name known while they are under way."""
-        targets = [ask.wish.target for ask in asks if isinstance(ask, Submit | Change)]
-        hosts = [t.host for t in targets if isinstance(t, Target) and t.kind is TargetKind.NAME]
-        self._asked_for.update(hosts)
-        try:
-            yield hosts
-        finally:
-            self._asked_for.subtract(hosts)
-            self._follow_names()
+                    return Outcome(plan, None, decision.changes, tuple(notices), within)
+                committed = await self._commit(decision.changes, context, now, within)
+            notices += await self._see_applied(committed, context)
+        if committed.pending is not None:
+            self.confirming.arm(committed.pending)
+        return Outcome(False, committed, committed.changes, tuple(notices), within)
 
     async def _look_ahead(self, changes: Sequence[Made]) -> None:
         """Ask the planes what on this machine stands in the way.
@@ -138,9 +143,16 @@ class LocalGate:
                 if problem is not None:
                     raise problem
 
-    async def _commit(self, changes: Sequence[Made], context: Context, now: float) -> Committed:
+    async def _commit(
+        self,
+        changes: Sequence[Made],
+        context: Context,
+        now: float,
+        within: int | None = None,
+        settles: Sequence[int] = (),
+    ) -> Committed:
         try:
-            committed = await self._writer.commit(changes, context, now)
+            committed = await self._writer.commit(changes, context, now, within, settles)
         except asyncio.CancelledError:  # who asked went away, but it was written
             self._tell_engine(changes)
             raise
@@ -148,12 +160,15 @@ class LocalGate:
         return committed
 
     def _tell_engine(self, changes: Sequence[Made]) -> None:
-        self._follow_names()
+        self.confirming.wake()
+        self._following.follow(changes)
         for change in changes:
             if change.cut and isinstance(change.before, PortMapping):
                 self._engine.cut_next(change.before.id)
         if any(isinstance(change.subject, NamedList) for change in changes):
             self._engine.wake()
+        if any(isinstance(change.subject, Gateway | Ban) for change in changes):
+            self._engine.wake([GROUND])
         self._engine.wake(change.subject.id for change in changes if isinstance(change.subject, PortMapping))
 
     async def _see_applied(self, committed: Committed, context: Context) -> list[Notice]:
@@ -167,12 +182,16 @@ class LocalGate:
         for change in final:
             problem = self._failure(change)
             if problem is not None:
-                await self._take_back(committed, context, problem)
+                why = Context(context.actor, context.door, f"taken back: {problem.title()}")
+                await self._take_back(committed, why, (committed.revision,) if committed.pending else ())
                 raise problem
         return [notice for notice in map(self._lingering, final) if notice is not None]
 
     def _failure(self, change: Made) -> Problem | None:
-        """Why a mapping that should have opened did not."""
+        """Why a mapping that should have opened did not, or the gateway or a ban is not there."""
+        if isinstance(change.after, Gateway | Ban):
+            unlaid = self._engine.problem(GROUND)
+            return unlaid and Problem("not-applied", name=change.after.name, why=unlaid.titles)
         if not isinstance(change.after, PortMapping) or change.verb in _SPARING:
             return None
         status = self._engine.status(change.after.id)
@@ -183,6 +202,8 @@ class LocalGate:
     def _lingering(self, change: Made) -> Notice | None:
         """Word that what was closed or paused could not be taken away yet."""
         subject = change.subject
+        if isinstance(subject, Gateway | Ban) and change.after is None:
+            return _standing_still(subject, self._engine.problem(GROUND))
         gone = isinstance(subject, PortMapping) and (change.after is None or subject.paused)
         problem = self._engine.problem(subject.id) if gone and isinstance(subject, PortMapping) else None
         if problem is None:
@@ -194,19 +215,22 @@ class LocalGate:
             "なくなるまで再試行します。",
         )
 
-    async def _take_back(self, committed: Committed, context: Context, problem: Problem) -> None:
-        why = Context(context.actor, context.door, f"taken back: {problem.title()}")
+    async def _take_back(
+        self, committed: Committed, context: Context, settles: Sequence[int]
+    ) -> tuple[int | None, list[str]]:
+        """Take a revision back (`confirm.TakeBack`)."""
+        number = None
         async with self._writer.turn:
             back, left = still_standing(committed, self._writer.ledger.snapshot)
             if left:
                 _log.warning("not_all_taken_back", revision=committed.revision, left=left)
             if back:
-                await self._commit(back, why, self._clock.now())
+                taken = await self._commit(back, context, self._clock.now(), None, settles)
+                number = taken.revision
+            elif settles:
+                await self._writer.settle(settles)
         await self._engine.ensure()
-
-    def _follow_names(self) -> None:
-        standing = {m.target.host for m in self._writer.ledger.snapshot if m.target.kind is TargetKind.NAME}
-        self._names.keep(standing | {host for host, count in self._asked_for.items() if count > 0})
+        return number, left
 
     def _newest(self) -> Revision:
         found = newest_undoable(self._revisions())
@@ -224,3 +248,15 @@ class LocalGate:
     def _last_revision(self, subject_id: str) -> int:
         row = self._writer.ledger.last_change(subject_id)
         return row.revision if row else 0
+
+
+def _standing_still(subject: Gateway | Ban, problem: Problem | None) -> Notice | None:
+    """Word that what was ended could not be taken back on the machine yet."""
+    if problem is None:
+        return None
+    return Notice(
+        "still-there",
+        f"'{subject.name}' is not wholly taken back yet: {problem.title()}. It is tried again until it is.",
+        f"「{subject.name}」はまだ完全には元に戻っていません: {problem.title('ja')}。"
+        "元に戻るまで再試行します。",
+    )

@@ -3,22 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Mapping as MappingABC
 from dataclasses import replace
+from typing import Any
 
-from sekimori.model.decision import Made, NamedList, Verb
+from sekimori.ledger.journal import Revision
+from sekimori.model.decision import Made, NamedList, Subject, SubjectKind, Verb, key_of, kind_of
 from sekimori.model.events import Committed
-from sekimori.model.mapping import Mapping
+from sekimori.model.gateway import Ban, Gateway
+from sekimori.model.mapping import Mapping, Owner
+from sekimori.model.request import Context
 from sekimori.model.snapshot import Snapshot
+from sekimori.model.source import parse_prefix
 
-__all__ = ["collapse", "still_standing"]
+__all__ = ["collapse", "recollect", "still_standing", "touched_by"]
+
+
+def recollect(revision: Revision) -> Committed:
+    """A revision of the journal as it was when it was written.
+
+    Raises:
+        Problem, KeyError, ValueError: a row of it cannot be read.
+    """
+    changes = [
+        Made(row.verb, _read(row.subject, row.before), _read(row.subject, row.after)) for row in revision.rows
+    ]
+    context = Context(revision.actor, revision.door, revision.why)
+    return Committed(revision.number, revision.at, context, tuple(changes))
+
+
+def touched_by(revision: Revision) -> set[tuple[str, str]]:
+    """What a revision changed, each subject by its kind and key."""
+    return {(row.subject, row.subject_id) for row in revision.rows}
+
+
+def _read(kind: SubjectKind, document: MappingABC[str, Any] | None) -> Subject | None:
+    if document is None:
+        return None
+    match kind:
+        case "mapping":
+            return Mapping.from_document(document)
+        case "gateway":
+            return Gateway.from_document(document)
+        case "ban":
+            return Ban.from_document(document)
+        case "list":
+            prefixes = tuple(map(parse_prefix, document["prefixes"]))
+            return NamedList(document["name"], Owner.parse(document["owner"]), prefixes)
 
 
 def collapse(changes: Iterable[Made]) -> list[Made]:
     """One change for each subject: from how it stood before the first to how it stands after the last."""
-    found: dict[tuple[bool, str], Made] = {}
+    found: dict[tuple[str, str], Made] = {}
     for change in changes:
-        subject = change.subject
-        key = (True, subject.name) if isinstance(subject, NamedList) else (False, subject.id)
+        key = kind_of(change.subject), key_of(change.subject)
         first = found.get(key)
         found[key] = replace(change, before=first.before, verb=first.verb) if first else change
     return [change for change in found.values() if change.before is not None or change.after is not None]
@@ -46,15 +84,23 @@ def still_standing(committed: Committed, snapshot: Snapshot) -> tuple[list[Made]
 
 
 def _stands(change: Made, snapshot: Snapshot) -> bool:
-    subject = change.subject
-    if isinstance(subject, NamedList):
-        return snapshot.list_named(subject.name) == change.before
-    return snapshot.get(subject.id) == change.before
+    return _standing(change.subject, snapshot) == change.before
 
 
-def _has_room(after: Mapping | NamedList | None, draft: Snapshot) -> bool:
+def _standing(subject: Subject, snapshot: Snapshot) -> Subject | None:
+    match subject:
+        case Mapping():
+            return snapshot.get(subject.id)
+        case NamedList():
+            return snapshot.list_named(subject.name)
+        case Gateway():
+            return snapshot.gateway
+        case Ban():
+            return snapshot.bans.get(subject.prefix)
+
+
+def _has_room(after: Subject | None, draft: Snapshot) -> bool:
     if not isinstance(after, Mapping):
         return True
-    # Every mapping is looked at: the draft's own index of names knows only the last one put in.
-    namesakes = sum(mapping.name.lower() == after.name.lower() for mapping in draft)
+    namesakes = sum(1 for _ in draft.namesakes(after.name))
     return namesakes == 1 and next(draft.rivals(after), None) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,10 +12,11 @@ from sekimori.model.address import PortSpec
 from sekimori.model.causes import cause
 from sekimori.model.decision import Verb
 from sekimori.model.errors import Problem
+from sekimori.model.gateway import Ban, Gateway
 from sekimori.model.lifetime import Lifetime, format_instant
 from sekimori.model.mapping import Mapping as PortMapping
 from sekimori.model.mapping import Owner, fold_fields
-from sekimori.model.request import Ask, Change, Close, Define, Submit, Wish
+from sekimori.model.request import Ask, Change, Close, Configure, Define, LiftBan, PutBan, Submit, Wish
 from sekimori.model.snapshot import Snapshot
 from sekimori.model.source import parse_prefix
 
@@ -48,6 +50,10 @@ def asks_to_undo(
     for row in reversed(_collapse(revision.rows)):
         if row.subject == "list":
             asks.append(_undo_list(row, snapshot, later))
+        elif row.subject == "gateway":
+            asks.append(_undo_gateway(row, snapshot, later))
+        elif row.subject == "ban":
+            asks.append(_undo_ban(row, snapshot, later, now))
         else:
             asks.extend(_undo_mapping(revision.number, row, snapshot, later, now, lifetime))
     order = {Define: 0, Close: 1, Change: 2, Submit: 3}
@@ -80,6 +86,10 @@ def wish_of(mapping: PortMapping) -> Wish:
         connections=mapping.limits.connections,
         proxy_protocol=mapping.proxy_protocol,
         idle=mapping.idle,
+        trigger=mapping.trigger.ports if mapping.trigger else None,
+        hold=mapping.trigger.hold if mapping.trigger else None,
+        excepted=mapping.excepted,
+        log=mapping.log,
         accepted_risks=mapping.accepted_risks,
     )
 
@@ -177,17 +187,67 @@ def _undo_list(row: JournalRow, snapshot: Snapshot, later: Callable[[str], int])
     return Define(row.name, prefixes, Owner.parse(row.before["owner"]))
 
 
+def _undo_gateway(row: JournalRow, snapshot: Snapshot, later: Callable[[str], int]) -> Configure:
+    stands = None if snapshot.gateway is None else snapshot.gateway.to_document()
+    _refuse_moved(row, stands, later, "gateway")
+    return Configure(None if row.before is None else Gateway.from_document(row.before))
+
+
+def _undo_ban(
+    row: JournalRow, snapshot: Snapshot, later: Callable[[str], int], now: float
+) -> PutBan | LiftBan:
+    prefix = ipaddress.ip_network(row.subject_id)
+    current = snapshot.bans.get(prefix)
+    _refuse_moved(row, None if current is None else current.to_document(), later, "until")
+    if row.before is None:
+        return LiftBan(prefix)
+    old = Ban.from_document(row.before)
+    if old.has_ended(now):
+        when = format_instant(old.expires_at or now)
+        raise Problem("ban-ended", revision=row.revision, name=old.name, when=when)
+    return PutBan(prefix, old.expires_at, old.reason, old.owner)
+
+
+def _refuse_moved(
+    row: JournalRow, stands: Mapping[str, Any] | None, later: Callable[[str], int], fields: str
+) -> None:
+    if stands != row.after:
+        raise Problem(
+            "changed-since",
+            revision=row.revision,
+            name=row.name,
+            later=later(row.subject_id),
+            fields=fields if stands and row.after else cause("the-setting"),
+        )
+
+
 def newest_undoable(revisions: Iterable[Revision]) -> Revision | None:
     """The revision that a plain `undo` means, from the newest down.
 
     The clock's own doings are nobody's to undo, and what could not be applied was taken back
     already: neither that revision nor the one that took it back counts.
     """
-    void: set[int] = set()
+    taken_back: list[JournalRow] = []
     for revision in revisions:
         if all(row.verb is Verb.UNDO for row in revision.rows):
-            befores = [row.before for row in revision.rows if row.before is not None]
-            void |= {before["revision"] for before in befores if "revision" in before}
-        elif revision.number not in void and any(row.verb is not Verb.EXPIRE for row in revision.rows):
+            taken_back += revision.rows
+            continue
+        rows = _collapse(revision.rows)
+        void = [back for back in taken_back if any(_takes_back(back, row) for row in rows)]
+        if void:
+            taken_back = [back for back in taken_back if back not in void]
+        elif any(row.verb is not Verb.EXPIRE for row in revision.rows):
             return revision
     return None
+
+
+def _takes_back(back: JournalRow, row: JournalRow) -> bool:
+    """Whether one row of the journal is another the other way round."""
+    if (back.subject, back.subject_id, back.before) != (row.subject, row.subject_id, row.after):
+        return False
+    return _unnumbered(back.after) == _unnumbered(row.before)
+
+
+def _unnumbered(document: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Without the number of the revision that wrote it, which is another when it is put back."""
+    return None if document is None else {key: document[key] for key in document if key != "revision"}

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import ipaddress
-from typing import Final
-
-from sekimori.model.address import IPAddress, IpProtocol
+from sekimori.model.address import IpProtocol
 from sekimori.model.causes import cause
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import format_duration
 from sekimori.model.mapping import Mapping
 from sekimori.model.snapshot import Snapshot
 from sekimori.model.source import LAN
-from sekimori.model.target import TargetKind
+from sekimori.policy.dangers import refuse_exposure
+from sekimori.policy.loops import find_loop, loop_problem
 from sekimori.policy.risk import refuse_danger
 from sekimori.policy.rules import Rules
 
 __all__ = ["check_terms", "known_lists", "refuse_conflicts"]
-
-_LOOPBACK: Final = (ipaddress.IPv4Address("127.0.0.1"), ipaddress.IPv6Address("::1"))
 
 
 def check_terms(mapping: Mapping, snapshot: Snapshot, rules: Rules, now: float) -> None:
@@ -31,6 +27,7 @@ def check_terms(mapping: Mapping, snapshot: Snapshot, rules: Rules, now: float) 
     _refuse_udp_proxy_v1(mapping)
     _refuse_loop(mapping)
     _refuse_long_lifetime(mapping, rules, now)
+    refuse_exposure(mapping, snapshot)
     refuse_danger(mapping, snapshot, rules)
 
 
@@ -63,25 +60,10 @@ def _refuse_udp_proxy_v1(mapping: Mapping) -> None:
 
 
 def _refuse_loop(mapping: Mapping) -> None:
-    if not any(_listens_at(mapping.on, target) for target in _own_targets(mapping)):
-        return
-    for claim in mapping.claims:
-        if claim.pair.outside == claim.pair.inside:
-            text = mapping.target.with_port(claim.pair.inside)
-            raise Problem("leads-to-itself", claim=str(claim), target=text)
-
-
-def _own_targets(mapping: Mapping) -> tuple[IPAddress, ...]:
-    """The addresses of this machine that a mapping leads to, as far as can be known here."""
-    host, address = mapping.target.host, mapping.target.address
-    if mapping.target.kind is TargetKind.SELF or host == "localhost" or host.endswith(".localhost"):
-        return _LOOPBACK  # RFC 6761 §6.3 for the name
-    own = address is not None and (address.is_loopback or address == mapping.on)
-    return (address,) if address is not None and own else ()
-
-
-def _listens_at(on: IPAddress | None, address: IPAddress) -> bool:
-    return on is None or on == address or (on.is_unspecified and on.version == address.version)
+    relayed = bool(mapping.path) and mapping.path[0].plane == "relay"
+    claim = find_loop(mapping) if relayed else None
+    if claim is not None:
+        raise loop_problem(mapping, claim)
 
 
 def _refuse_long_lifetime(mapping: Mapping, rules: Rules, now: float) -> None:

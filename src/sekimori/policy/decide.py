@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sekimori.model.causes import cause
 from sekimori.model.decision import Allow, Decision, Deny, Made, NamedList, Notice, Verb
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Lifetime
-from sekimori.model.mapping import Mapping, Owner, OwnerKind
-from sekimori.model.request import Ask, Change, Close, Context, Define, Renew, Submit, Wish
+from sekimori.model.mapping import Mapping
+from sekimori.model.request import (
+    Ask,
+    Change,
+    Close,
+    Configure,
+    Context,
+    Define,
+    LiftBan,
+    PutBan,
+    Renew,
+    Submit,
+    Wish,
+)
 from sekimori.model.snapshot import Snapshot
 from sekimori.model.source import LAN
-from sekimori.policy.allocate import choose_path
+from sekimori.policy.allocate import choose_path, fallback_notice
+from sekimori.policy.case import Case, refuse_foreign, refuse_own_only
 from sekimori.policy.checks import check_terms, known_lists, refuse_conflicts
+from sekimori.policy.gateway import decide_configure, decide_lift_ban, decide_put_ban
+from sekimori.policy.ownership import refuse_foreign_target
 from sekimori.policy.rules import Rules
 from sekimori.policy.terms import changed_mapping, defaults_notice, new_mapping, preset_notice
 
 __all__ = ["decide"]
-
-_OWN_ONLY = frozenset({OwnerKind.DEVICE, OwnerKind.KEY, OwnerKind.CLIENT, OwnerKind.TRIGGER})
-"""Owners that may touch nothing but their own mappings."""
 
 
 def decide(
@@ -38,7 +50,7 @@ def decide(
     Ports are held against each other only once every ask is in, so that two mappings may
     swap theirs. `undoing` lets a person take back what a file did.
     """
-    case = _Case(snapshot.fork(), context, now, rules, undoing)
+    case = Case(snapshot.fork(), context, now, rules, undoing)
     changes: list[Made] = []
     notices: list[Notice] = []
     try:
@@ -49,40 +61,36 @@ def decide(
                 changes.append(change)
         for mapping in _touched(changes, case.draft):
             check_terms(mapping, case.draft, rules, now)
+            refuse_foreign_target(mapping, context.actor, rules)
             refuse_conflicts(mapping, case.draft)
     except Problem as problem:
         return Deny(problem)
     return Allow(tuple(changes), tuple(notices))
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """What one decision goes by. `draft` is ours to change."""
-
-    draft: Snapshot
-    context: Context
-    now: float
-    rules: Rules
-    undoing: bool
-
-
-def _decide_one(ask: Ask, case: _Case, notices: list[Notice]) -> Made | None:
+def _decide_one(ask: Ask, case: Case, notices: list[Notice]) -> Made | None:
     match ask:
         case Submit():
             return _decide_submit(ask, case, notices)
         case Change():
-            return _decide_change(ask, case)
+            return _decide_change(ask, case, notices)
         case Renew():
             return _decide_renew(ask, case)
         case Close():
             before = case.draft.find(ask.ref)
-            _refuse_foreign(before, "do-close", case)
+            refuse_foreign(before, "do-close", case)
             return Made(Verb.CLOSE, before, None, cut=ask.now)
         case Define():
             return _decide_define(ask, case)
+        case Configure():
+            return decide_configure(ask, case, notices)
+        case PutBan():
+            return decide_put_ban(ask, case)
+        case LiftBan():
+            return decide_lift_ban(ask, case)
 
 
-def _decide_submit(ask: Submit, case: _Case, notices: list[Notice]) -> Made:
+def _decide_submit(ask: Submit, case: Case, notices: list[Notice]) -> Made:
     old = ask.restore
     owner = old.owner if old else case.context.actor
     mapping_id = old.id if old else case.rules.new_id()
@@ -90,15 +98,20 @@ def _decide_submit(ask: Submit, case: _Case, notices: list[Notice]) -> Made:
     if old:
         mapping = replace(mapping, created_at=old.created_at, paused=old.paused, preset=old.preset)
     _refuse_taken_name(mapping, case.draft)
-    found = (defaults_notice(ask.wish, mapping), preset_notice(ask.wish))
+    mapping = replace(mapping, path=choose_path(mapping, case.rules))
+    found = (
+        defaults_notice(ask.wish, mapping),
+        preset_notice(ask.wish),
+        fallback_notice(mapping, case.rules),
+    )
     notices += [notice for notice in found if notice is not None]
-    return Made(Verb.OPEN, None, replace(mapping, path=choose_path(mapping, case.rules)))
+    return Made(Verb.OPEN, None, mapping)
 
 
-def _decide_change(ask: Change, case: _Case) -> Made | None:
+def _decide_change(ask: Change, case: Case, notices: list[Notice]) -> Made | None:
     before = case.draft.find(ask.ref)
     only_pausing = ask.wish == Wish()
-    _refuse_foreign(before, "do-edit", case, harmless=only_pausing)
+    refuse_foreign(before, "do-edit", case, harmless=only_pausing)
     after = changed_mapping(before, ask.wish, ask.paused)
     if ask.restore:
         after = replace(after, accepted_risks=ask.restore.accepted_risks, preset=ask.restore.preset)
@@ -107,27 +120,28 @@ def _decide_change(ask: Change, case: _Case) -> Made | None:
     if after == before:
         return None
     after = replace(after, path=choose_path(after, case.rules))
+    fallback = fallback_notice(after, case.rules) if after.path != before.path else None
+    notices += [] if fallback is None else [fallback]
     return Made(_verb(before, after), before, after)
 
 
-def _decide_renew(ask: Renew, case: _Case) -> Made | None:
+def _decide_renew(ask: Renew, case: Case) -> Made | None:
     before = case.draft.find(ask.ref)
-    _refuse_foreign(before, "do-extend", case, harmless=True)
+    refuse_foreign(before, "do-extend", case, harmless=True)
     lifetime = _renewed(before.lifetime, ask, case.now)
     if lifetime == before.lifetime:
         return None
     return Made(Verb.EXTEND, before, replace(before, lifetime=lifetime))
 
 
-def _decide_define(ask: Define, case: _Case) -> Made | None:
+def _decide_define(ask: Define, case: Case) -> Made | None:
     before = case.draft.list_named(ask.name)
     actor = case.context.actor
-    if actor.kind in _OWN_ONLY:  # lists have no owners among them, and decide who comes in everywhere
-        raise Problem("not-permitted", what=cause("do-define", name=ask.name), who=actor.label)
+    refuse_own_only(cause("do-define", name=ask.name), case)  # a list decides who comes in everywhere
     if ask.name in (LAN, "anyone"):
         raise Problem("bad-name", text=ask.name, why=cause("reserved"))
     if before is not None:
-        _refuse_foreign(before, "do-edit", case)
+        refuse_foreign(before, "do-edit", case)
     elif ask.prefixes is None:
         raise Problem("no-such-list", name=ask.name, lists=known_lists(case.draft))
     after = None if ask.prefixes is None else NamedList(ask.name, ask.restore or actor, ask.prefixes)
@@ -171,14 +185,3 @@ def _refuse_taken_name(mapping: Mapping, draft: Snapshot) -> None:
     holder = draft.named(mapping.name)
     if holder is not None and holder.id != mapping.id:
         raise Problem("name-taken", name=mapping.name, owner=holder.owner.label)
-
-
-def _refuse_foreign(subject: Mapping | NamedList, what: str, case: _Case, *, harmless: bool = False) -> None:
-    actor: Owner = case.context.actor
-    if actor == subject.owner:
-        return
-    if actor.kind in _OWN_ONLY:
-        doing = cause("do-to", what=cause(what), name=subject.name)
-        raise Problem("not-permitted", what=doing, who=actor.label)
-    if subject.owner.kind is OwnerKind.FILE and not harmless and not case.undoing:
-        raise Problem("managed-by-file", what=cause(what), name=subject.name, file=subject.owner.id)

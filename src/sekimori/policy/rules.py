@@ -6,8 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from sekimori.model.mapping import Mapping
+from sekimori.model.address import IPAddress
+from sekimori.model.causes import Text
+from sekimori.model.mapping import Mapping, Owner
 from sekimori.model.preset import Preset
+from sekimori.policy.machine import NO_GATEWAY, Machine
 
 __all__ = ["DAY", "Ability", "Rules"]
 
@@ -22,8 +25,8 @@ class Ability(Protocol):
         """Its word after `--via`."""
         ...
 
-    def unable(self, mapping: Mapping) -> str | None:
-        """Why it cannot make such a mapping; None when it can."""
+    def unable(self, mapping: Mapping) -> Text | None:
+        """Why it cannot make such a mapping, by language; None when it can."""
         ...
 
 
@@ -37,6 +40,10 @@ class Rules:
         planes: in the order in which `auto` prefers them.
         lifetime: seconds, where neither the request nor its preset says.
         longest: seconds; no lifetime may be longer, and none permanent. None is no cap.
+        machine: what is known of this machine as a gateway.
+        confirm_within: seconds that a change which could lock its asker out stands unconfirmed.
+        connected: by whom a TCP port of this machine is used now: addresses and ports.
+        owned: the addresses that a device is proved to have; a device may open ports to these only.
     """
 
     new_id: Callable[[], str]
@@ -44,3 +51,7 @@ class Rules:
     planes: tuple[Ability, ...]
     lifetime: int = DAY
     longest: int | None = None
+    machine: Machine = NO_GATEWAY
+    confirm_within: int = 30
+    connected: Callable[[int], frozenset[tuple[IPAddress, int]]] = lambda _port: frozenset()
+    owned: Callable[[Owner], frozenset[IPAddress]] = lambda _owner: frozenset()

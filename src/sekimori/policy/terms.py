@@ -5,19 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeVar
 
-from sekimori.model.address import PortPair, PortSpec
+from sekimori.model.address import PortPair, PortSpec, Span
 from sekimori.model.causes import cause
 from sekimori.model.decision import Notice
+from sekimori.model.defaults import HOLD, LONGEST_HOLD, WHOEVER_TRIGGERS, usual_lifetime
 from sekimori.model.errors import Problem
-from sekimori.model.lifetime import Lifetime
+from sekimori.model.lifetime import Lifetime, format_duration
 from sekimori.model.limits import Limits, Rate
-from sekimori.model.mapping import Mapping, Owner
+from sekimori.model.mapping import Mapping, Owner, Trigger
 from sekimori.model.preset import Preset
 from sekimori.model.request import UNSAID, Unsaid, Wish
 from sekimori.model.snapshot import Snapshot
 from sekimori.model.source import LAN, Sources
-from sekimori.model.target import Target, pair_ports
+from sekimori.model.target import Target, TargetKind, pair_ports
 from sekimori.policy.allocate import choose_name
+from sekimori.policy.kinds import check_kind
 from sekimori.policy.rules import Rules
 
 __all__ = ["changed_mapping", "defaults_notice", "new_mapping", "preset_notice"]
@@ -31,42 +33,52 @@ def new_mapping(
     """The mapping a wish describes, defaults filled in from its preset and the rules.
 
     Raises:
-        Problem: `missing`, or what joining its ports raises.
+        Problem: `missing`, or what joining its ports raises, or words that do not fit each other.
     """
     if isinstance(wish.specs, Unsaid):
         raise Problem("missing", key=cause("the-port"), example="sekimori open 8080 --to 192.168.1.5:80")
-    if isinstance(wish.target, Unsaid):
-        raise Problem("missing", key="--to", example="--to 192.168.1.5:80")
     preset = _said(wish.preset, None)
+    trigger = _trigger(wish, None)
+    target = _target(wish, trigger, None)
+    lifetime = usual_lifetime(wish.specs, preset, rules.lifetime)
     mapping = Mapping(
         id=mapping_id,
         name="",
         owner=owner,
-        ports=pair_ports(wish.specs, wish.inside, str(wish.target)),
-        target=wish.target,
+        ports=pair_ports(wish.specs, wish.inside, str(target)),
+        target=target,
         sources=_said(wish.sources, _default_sources(preset)),
-        lifetime=_said(wish.lifetime, Lifetime.lasting(preset.lifetime if preset else rules.lifetime, now)),
+        lifetime=_said(wish.lifetime, Lifetime.lasting(lifetime, now)),
         schedule=_said(wish.schedule, None),
         on=_said(wish.on, None),
         via=_said(wish.via, "auto"),
         limits=_limits(wish, Limits(per_source=_preset_limit(preset))),
         proxy_protocol=_said(wish.proxy_protocol, 0),
         idle=_said(wish.idle, None),
+        trigger=trigger,
+        excepted=_excepted(wish, ()),
+        log=_said(wish.log, False),
         accepted_risks=wish.accepted_risks,
         preset=preset.name if preset else None,
         created_at=int(now),
     )
+    check_kind(mapping)
     return replace(mapping, name=_said(wish.name, "") or choose_name(mapping, snapshot))
 
 
 def changed_mapping(before: Mapping, wish: Wish, paused: bool | None) -> Mapping:
-    """The mapping with what was said put in place of what stood, and the rest as it was."""
-    target = _said(wish.target, before.target)
+    """The mapping with what was said put in place of what stood, and the rest as it was.
+
+    Raises:
+        Problem: what joining its ports raises, or words that do not fit each other.
+    """
+    trigger = _trigger(wish, before.trigger)
+    target = _target(wish, trigger, before.target)
     preset = before.preset
     if not isinstance(wish.specs, Unsaid):
         chosen = _said(wish.preset, None)
         preset = chosen.name if chosen else None
-    return replace(
+    after = replace(
         before,
         name=_said(wish.name, before.name),
         ports=_changed_ports(before, wish, target),
@@ -79,10 +91,15 @@ def changed_mapping(before: Mapping, wish: Wish, paused: bool | None) -> Mapping
         limits=_limits(wish, before.limits),
         proxy_protocol=_said(wish.proxy_protocol, before.proxy_protocol),
         idle=_said(wish.idle, before.idle),
+        trigger=trigger,
+        excepted=_excepted(wish, before.excepted),
+        log=_said(wish.log, before.log),
         accepted_risks=tuple(sorted({*before.accepted_risks, *wish.accepted_risks})),
         preset=preset,
         paused=before.paused if paused is None else paused,
     )
+    check_kind(after)
+    return after
 
 
 def defaults_notice(wish: Wish, mapping: Mapping) -> Notice | None:
@@ -105,6 +122,40 @@ def preset_notice(wish: Wish) -> Notice | None:
     return Notice("preset-note", *(f"{preset.title[each]}: {preset.note[each]}" for each in ("en", "ja")))
 
 
+def _trigger(wish: Wish, before: Trigger | None) -> Trigger | None:
+    """What sets the mapping off: as said, else as it stood."""
+    ports = _said(wish.trigger, before.ports if before else None)
+    usual = before.hold if before else HOLD
+    hold = usual if isinstance(wish.hold, Unsaid) else wish.hold or HOLD
+    if not ports:
+        if _said(wish.hold, None) is not None:
+            raise Problem("not-a-trigger", key="--hold")
+        return None
+    if hold > LONGEST_HOLD:
+        why = cause("longer-than", most=format_duration(LONGEST_HOLD))
+        raise Problem("bad-value", key="hold", text=format_duration(hold), why=why)
+    return Trigger(ports, hold)
+
+
+def _target(wish: Wish, trigger: Trigger | None, before: Target | None) -> Target:
+    """Where it leads: as said, else as it stood; with a trigger, to whoever sets it off."""
+    said = _said(wish.target, None)
+    if trigger is not None:
+        if said is not None and said != WHOEVER_TRIGGERS:
+            raise Problem("exclusive", first="--to", second="--trigger")
+        return WHOEVER_TRIGGERS
+    target = before if said is None else said
+    if said is not None and said.kind is TargetKind.TRIGGER:
+        raise Problem("not-a-trigger", key="--to trigger")
+    if target is None or target.kind is TargetKind.TRIGGER:
+        raise Problem("missing", key="--to", example="--to 192.168.1.5:80")
+    return target
+
+
+def _excepted(wish: Wish, before: tuple[Span, ...]) -> tuple[Span, ...]:
+    return before if isinstance(wish.excepted, Unsaid) else wish.excepted or ()
+
+
 def _changed_ports(before: Mapping, wish: Wish, target: Target) -> tuple[PortPair, ...]:
     if isinstance(wish.specs, Unsaid):
         if wish.inside is None:
@@ -115,6 +166,8 @@ def _changed_ports(before: Mapping, wish: Wish, target: Target) -> tuple[PortPai
     insides = {pair.inside for pair in before.ports}
     kept = insides.pop() if len(insides) == 1 else None
     bare = len(wish.specs) == 1 and wish.specs[0].inside is None and _said(wish.preset, None) is None
+    bare = bare and all(pair.protocol.has_ports for pair in before.ports)
+    bare = bare and all(protocol.has_ports for spec in wish.specs for protocol in spec.protocols)
     if wish.inside is None and bare and kept is not None and kept.size == wish.specs[0].outside.size:
         return pair_ports(wish.specs, kept, str(target))
     return pair_ports(wish.specs, wish.inside, str(target))

@@ -10,7 +10,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any, Final, TypeVar
 
-from sekimori.model.address import PortSpec, parse_ports
+from sekimori.model.address import PortPair, PortSpec, format_ports, parse_ports
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import parse_duration
 from sekimori.model.limits import Rate
@@ -32,6 +32,8 @@ DANGERS: Final = frozenset(
         "amplifier",  # small forged questions, large answers to a victim
         "open-proxy",  # strangers act under this address
         "toll-fraud",  # strangers telephone at the owner's cost
+        "broken-crypto",  # encryption that whoever listens can undo
+        "dmz",  # a whole machine, whatever listens there (`policy.dangers`)
     }
 )
 """The risks that have a name, as `--accept-risk` takes them."""
@@ -213,7 +215,8 @@ def _read_spec(text: str, table: _Table) -> PortSpec:
     except Problem as error:
         raise table.refuse("ports", str(error)) from None
     spec = specs[0]
-    if len(specs) > 1 or text != f"{'+'.join(spec.protocols)}/{spec.outside}":
+    pairs = [PortPair(protocol, spec.outside, spec.outside) for protocol in spec.protocols]
+    if len(specs) > 1 or text != format_ports(pairs):
         raise table.refuse("ports", f"'{text}' is not one PROTOCOL/PORT or PROTOCOL/FIRST-LAST")
     return spec
 
@@ -236,6 +239,7 @@ def _check_safety(preset: Preset, table: _Table) -> None:
 def _ports_of(preset: Preset) -> Iterator[tuple[str, int]]:
     for text in preset.ports:
         for spec in parse_ports(text):
-            for protocol in spec.protocols:
+            # A protocol without ports is no danger by itself: what is carried in it is.
+            for protocol in (each for each in spec.protocols if each.has_ports):
                 for port in spec.outside:
                     yield protocol, port

@@ -3,59 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from typing import Final
 
 from sekimori.model.address import IPNetwork
 from sekimori.model.causes import cause
 from sekimori.model.errors import Problem
 from sekimori.model.mapping import Mapping as PortMapping
 from sekimori.model.snapshot import Snapshot
+from sekimori.model.source import LAN, Sources
 from sekimori.model.target import TargetKind
+from sekimori.reconcile.devices import Devices
 from sekimori.reconcile.names import Names
-from sekimori.reconcile.ports import Plane, Wanted
+from sekimori.reconcile.ports import Ground, Plane, Wanted
 
-__all__ = ["Desired"]
+__all__ = ["Desired", "Want"]
 
+Want = tuple[str, Wanted, str]
+"""The plane, what is wanted of it, and the fingerprint of that."""
 
-@dataclass(frozen=True, slots=True)
-class _Cached:
-    mapping: PortMapping
-    targets: tuple[str, ...]
-    sources: tuple[IPNetwork, ...] | None
-    accept_until: float | None
-    result: tuple[str, Wanted, str]
+_FIXED: Final = frozenset({(), (LAN,)})
+"""Names of lists that nobody can define anew."""
+_MOST_RESOLVED: Final = 4096
 
 
 class Desired:
-    """Computes `Wanted` values, and remembers their fingerprints while nothing about them changed."""
+    """Computes `Wanted` values, and remembers their fingerprints while nothing about them changed.
+
+    What is remembered is one tuple for each mapping: its `Wanted` holds all that it came from.
+    """
 
     def __init__(
         self,
         snapshot: Callable[[], Snapshot],
         names: Names,
+        devices: Devices,
         planes: Mapping[str, Plane],
         grace: float,
     ) -> None:
         self.grace = grace
         self._snapshot = snapshot
         self._names = names
+        self._devices = devices
         self._planes = planes
-        self._cache: dict[str, _Cached] = {}
+        self._cache: dict[str, Want] = {}
+        self._lists: Mapping[str, tuple[IPNetwork, ...]] = {}
+        self._resolved: dict[Sources, tuple[IPNetwork, ...] | None] = {}
+        """Prefixes by sources under `_lists`: mappings with the same sources share one tuple of them."""
 
-    def compute(self, ids: Iterable[str], now: float) -> dict[str, tuple[str, Wanted, str]]:
+    def compute(self, ids: Iterable[str], now: float) -> dict[str, Want]:
         """For each id that should be real now: (plane, what is wanted, its fingerprint)."""
         snapshot = self._snapshot()
-        lists = snapshot.lists
+        if snapshot.lists is not self._lists:
+            self._lists = snapshot.lists
+            self._resolved.clear()
         found = {}
         for mapping_id in ids:
             mapping = snapshot.get(mapping_id)
             if mapping is None:
                 self._cache.pop(mapping_id, None)
                 continue
-            targets = self.targets(mapping)
-            if targets and self._is_makeable(mapping) and mapping.wants_open(now):
-                found[mapping_id] = self._want(mapping, targets, mapping.sources.resolve(lists), now)
+            want = self._cache.get(mapping_id)
+            if want is None or not _stands(want[1], mapping, now):
+                want = self._want(mapping, now)
+            if want is not None:
+                found[mapping_id] = want
         return found
+
+    def ground(self, now: float) -> Ground:
+        """What should hold for the whole machine now."""
+        snapshot = self._snapshot()
+        return Ground(
+            snapshot.gateway, tuple(ban for ban in snapshot.bans.values() if not ban.has_ended(now))
+        )
 
     def targets(self, mapping: PortMapping) -> tuple[str, ...]:
         """The numeric addresses a mapping leads to now, best first."""
@@ -66,6 +85,10 @@ class Desired:
                 return (mapping.target.host,)
             case TargetKind.NAME:
                 return self._names.addresses(mapping.target.host)
+            case TargetKind.DEVICE:
+                return self._devices.addresses(mapping.target)
+            case TargetKind.SUFFIX | TargetKind.TRIGGER:
+                return (mapping.target.host,)  # whoever has it; the plane knows them when they come
 
     def obstacle(self, mapping: PortMapping) -> Problem | None:
         """Why a mapping that should be open cannot be wanted."""
@@ -75,30 +98,64 @@ class Desired:
             return Problem("no-plane", name=mapping.name, via=via, why=why, able=able)
         if mapping.target.kind is TargetKind.NAME and not self.targets(mapping):
             return self._names.problem(mapping.target.host)
+        if mapping.target.kind is TargetKind.DEVICE:
+            return self._devices.problem(mapping.target)
         return None
 
     def _is_makeable(self, mapping: PortMapping) -> bool:
         """Whether its plane is here: one granted by an earlier daemon may be switched off since."""
         return bool(mapping.path) and mapping.path[0].plane in self._planes
 
-    def _want(
-        self,
-        mapping: PortMapping,
-        targets: tuple[str, ...],
-        sources: tuple[IPNetwork, ...] | None,
-        now: float,
-    ) -> tuple[str, Wanted, str]:
+    def _want(self, mapping: PortMapping, now: float) -> Want | None:
+        targets = self.targets(mapping)
+        if not targets or not self._is_makeable(mapping) or not mapping.wants_open(now):
+            return None
         # An open mapping's next change in time is always its closing, so it is when to stop accepting.
         until = mapping.next_change(now)
+        sources = self._resolve(mapping.sources)
         old = self._cache.get(mapping.id)
-        if (
-            old is not None
-            and old.mapping is mapping
-            and (old.targets, old.sources, old.accept_until) == (targets, sources, until)
-        ):
-            return old.result
+        if old is not None and _is_same(old[1], mapping, targets, sources, until):
+            return old
         plane = mapping.path[0].plane
         wanted = Wanted(mapping, until, targets, sources, self.grace)
-        result = (plane, wanted, self._planes[plane].fingerprint(wanted))
-        self._cache[mapping.id] = _Cached(mapping, targets, sources, until, result)
-        return result
+        want = self._cache[mapping.id] = (plane, wanted, self._planes[plane].fingerprint(wanted))
+        return want
+
+    def _resolve(self, sources: Sources) -> tuple[IPNetwork, ...] | None:
+        if sources.anyone:
+            return None
+        found = self._resolved.get(sources)
+        if found is None:
+            if len(self._resolved) >= _MOST_RESOLVED:  # of mappings long gone, most of them
+                self._resolved.clear()
+            found = self._resolved[sources] = sources.resolve(self._lists)
+        return found
+
+
+def _stands(wanted: Wanted, mapping: PortMapping, now: float) -> bool:
+    """Whether what was wanted once still is, for only time could have changed it and did not.
+
+    The mapping is the same value, leads to one address, names no list that may be defined anew, and
+    has an end but no hours: it was open, and is until that end, even if the clock was put back.
+    """
+    return (
+        wanted.mapping is mapping
+        and mapping.schedule is None
+        and (wanted.accept_until is None or now < wanted.accept_until)
+        and mapping.target.kind is TargetKind.ADDRESS
+        and mapping.sources.lists in _FIXED
+    )
+
+
+def _is_same(
+    wanted: Wanted,
+    mapping: PortMapping,
+    targets: tuple[str, ...],
+    sources: tuple[IPNetwork, ...] | None,
+    until: float | None,
+) -> bool:
+    return wanted.mapping is mapping and (wanted.targets, wanted.sources, wanted.accept_until) == (
+        targets,
+        sources,
+        until,
+    )

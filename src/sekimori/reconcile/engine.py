@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -18,19 +20,29 @@ from sekimori.model.actual import State, Status
 from sekimori.model.decision import Made, Verb
 from sekimori.model.errors import Problem
 from sekimori.model.events import Event, StatusChanged
+from sekimori.model.gateway import Ban
 from sekimori.model.mapping import Mapping as PortMapping
 from sekimori.model.mapping import Owner, OwnerKind
 from sekimori.model.request import Context
 from sekimori.reconcile.backoff import Backoff
-from sekimori.reconcile.desired import Desired
+from sekimori.reconcile.desired import Desired, Want
 from sekimori.reconcile.diff import diff
 from sekimori.reconcile.ports import Clock, Plane, Wanted
 from sekimori.reconcile.writer import Writer
 
-__all__ = ["RESYNC", "Engine"]
+__all__ = ["GROUND", "RESYNC", "Engine"]
 
 RESYNC: Final = 30.0
 """Seconds between two looks at everything, for what no notice told."""
+
+_REST: Final = 300
+"""How many times as long as a look at everything took, the next one is put off at least."""
+
+_EVERYTHING: Final = ""
+"""Stands among the deadlines for a look at everything. No mapping has this id."""
+
+GROUND: Final = "/"
+"""Stands among the ids for what holds for the whole machine (`ports.Ground`). No mapping has this id."""
 
 _EXPIRY = Context(Owner(OwnerKind.TRIGGER, "clock"), "expiry", "its time ended")
 _log = structlog.get_logger("engine")
@@ -58,6 +70,9 @@ class Engine:
         self._everything = True
         self._deadlines: list[tuple[float, str]] = []
         self._statuses: dict[str, Status] = {}
+        """As first seen so; `checked_at` is that of the last look at it alone."""
+        self._all_checked_at = 0.0
+        """Unix seconds of the last look at everything, which leaves open mappings' statuses as they are."""
         self._graces: dict[str, float] = {}
         self._lingering: dict[str, Problem] = {}
         """Why what nobody wants any more is still on a plane, by mapping id."""
@@ -80,8 +95,10 @@ class Engine:
     def status(self, mapping_id: str) -> Status:
         """The state of a mapping as last seen."""
         found = self._statuses.get(mapping_id)
-        now = self._clock.now()
-        return found or Status(State.STARTING, now, now)
+        if found is None:
+            now = self._clock.now()
+            return Status(State.STARTING, now, now)
+        return replace(found, checked_at=max(found.checked_at, self._all_checked_at))
 
     def problem(self, mapping_id: str) -> Problem | None:
         """What went wrong with a mapping when it was last looked at, also one that is closed."""
@@ -93,7 +110,12 @@ class Engine:
         resync = self._clock.now() + RESYNC
         while True:
             self._wake.clear()
+            whole, begun = self._everything, self._clock.now()
             await self.ensure()
+            if (
+                whole
+            ):  # with tens of thousands of mappings a look takes its time, and nobody else has the loop
+                resync = max(resync, self._clock.now() + _REST * (self._clock.now() - begun))
             when = min(self._deadlines[0][0], resync) if self._deadlines else resync
             await self._clock.wait_until(when, self._wake)
             if self._clock.now() >= resync:
@@ -113,112 +135,166 @@ class Engine:
         """One pass over what is dirty, due, or named in `ids`; over everything when that was asked."""
         self._dirty.update(ids)
         async with self._lock:
-            keys = self._take_keys()
+            keys, whole = self._take_keys()
             try:
-                await self._expire(keys)
-                if keys:
-                    await self._close_difference(keys)
+                await self._expire(None if whole else keys)
+                if whole:
+                    await self._sweep(keys)
+                elif keys:
+                    await self._look_at(keys)
             except BaseException:
                 # Who waited went away in the middle: what was taken up must not be forgotten.
-                self.wake(None if "" in keys else keys)
+                self.wake(keys)
+                if whole:
+                    self.wake()
                 raise
 
     def _is_due(self) -> bool:
         return bool(self._deadlines) and self._deadlines[0][0] <= self._clock.now()
 
-    def _take_keys(self) -> set[str]:
+    def _take_keys(self) -> tuple[set[str], bool]:
+        """The ids to look at, and whether everything is to be looked at beside them."""
         now = self._clock.now()
         while self._deadlines and self._deadlines[0][0] <= now:
             self._dirty.add(heapq.heappop(self._deadlines)[1])
         keys, self._dirty = self._dirty, set()
-        if self._everything or "" in keys:
-            self._everything = False
-            self._deadlines.clear()
-            keys |= {mapping.id for mapping in self._writer.ledger.snapshot}
-            keys |= self._statuses.keys() | self._lingering.keys()
-            keys.add("")  # and whatever the planes hold that nobody knows
-        return keys
+        whole = self._everything or _EVERYTHING in keys
+        keys.discard(_EVERYTHING)
+        self._everything = False
+        return keys, whole
 
-    async def _expire(self, keys: set[str]) -> None:
-        """Write the end of every mapping whose time has come."""
+    async def _expire(self, keys: AbstractSet[str] | None) -> None:
+        """Write the end of every mapping and ban (None), or of these, whose time has come."""
         if not self._ended(keys):
             return  # without the turn, which a slow disk may hold
         async with self._writer.turn:
             ended = self._ended(keys)  # somebody may have given it more time meanwhile
             if not ended:
                 return
-            changes = [Made(Verb.EXPIRE, mapping, None) for mapping in ended]
+            changes = [Made(Verb.EXPIRE, subject, None) for subject in ended]
             try:
                 await self._writer.commit(changes, _EXPIRY, self._clock.now())
             except Problem as problem:
                 # The planes stop accepting all the same: `wants_open` is false from that second on.
-                _log.error("expiry_not_written", problem=problem.title(), mappings=[m.name for m in ended])
-                self._unwritten.update((mapping.id, problem) for mapping in ended)
+                _log.error("expiry_not_written", problem=problem.title(), names=[each.name for each in ended])
+                self._unwritten.update((_key(subject), problem) for subject in ended)
                 return
-        for mapping in ended:
-            self._unwritten.pop(mapping.id, None)
+        for subject in ended:
+            self._unwritten.pop(_key(subject), None)
 
-    def _ended(self, keys: Iterable[str]) -> list[PortMapping]:
-        now = self._clock.now()
-        found = map(self._writer.ledger.snapshot.get, keys)
-        return [mapping for mapping in found if mapping and mapping.lifetime.has_ended(now)]
+    def _ended(self, keys: AbstractSet[str] | None) -> list[PortMapping | Ban]:
+        now, snapshot = self._clock.now(), self._writer.ledger.snapshot
+        found = snapshot if keys is None else filter(None, map(snapshot.get, keys))
+        ended: list[PortMapping | Ban] = [mapping for mapping in found if mapping.lifetime.has_ended(now)]
+        if keys is None or GROUND in keys:
+            ended += [ban for ban in snapshot.bans.values() if ban.has_ended(now)]
+        return ended
 
-    async def _close_difference(self, keys: set[str]) -> None:
+    async def _look_at(self, keys: set[str]) -> None:
         now = self._clock.now()
+        wanted, failed = await self._close_difference(keys, now, whole=False)
+        for key in keys | failed.keys():
+            self._conclude(key, wanted.get(key), failed.get(key), now)
+
+    async def _sweep(self, keys: set[str]) -> None:
+        """Look at everything, `keys` too and whatever the planes hold that nobody knows."""
+        now = self._clock.now()
+        self._deadlines.clear()  # each is found anew
+        # Gathered only now: what came in while expiries were written would be unknown, and so unwanted.
+        keys.update(mapping.id for mapping in self._writer.ledger.snapshot)
+        keys.update(self._statuses, self._lingering, (GROUND,))
+        wanted, failed = await self._close_difference(keys, now, whole=True)
+        self._all_checked_at = now
+        for key in keys.union(failed):
+            self._conclude(key, wanted.get(key), failed.get(key), now)
+
+    async def _close_difference(
+        self, keys: AbstractSet[str], now: float, *, whole: bool
+    ) -> tuple[Mapping[str, Want], Mapping[str, Problem]]:
+        """Have the planes make what is wanted of these mappings, and with `whole` nothing beside.
+
+        What was wanted, and what failed, by mapping id.
+        """
         failed: dict[str, Problem] = {}
-        if "" in keys:  # also what came in while expiries were written: unknown would mean unwanted
-            keys = keys | {mapping.id for mapping in self._writer.ledger.snapshot}
-        wanted = self._desired.compute(keys - {""}, now)
-        self._backoff.succeeded("")
+        wanted = self._desired.compute(keys, now)
+        if whole:
+            self._backoff.succeeded(_EVERYTHING)
         for name, plane in self._planes.items():
             here = {key: (want, mark) for key, (hop, want, mark) in wanted.items() if hop == name}
             try:
-                failed |= await self._bring(plane, keys, here)
+                failed |= await self._bring(plane, keys, here, whole=whole)
             except Problem as problem:
                 # A plane that cannot be asked holds up neither the others nor the next try.
                 elsewhere = wanted.keys() - here.keys()
-                failed |= dict.fromkeys(keys - elsewhere - {""}, problem)
-                if "" in keys:
-                    self._retry("")
-        for key in (keys | failed.keys()) - {""}:
-            self._conclude(key, wanted.get(key), failed.get(key), now)
+                failed |= dict.fromkeys(keys - elsewhere, problem)
+                if whole:
+                    self._retry(_EVERYTHING)
+        return wanted, failed
 
     async def _bring(
-        self, plane: Plane, keys: set[str], here: Mapping[str, tuple[Wanted, str]]
+        self, plane: Plane, keys: AbstractSet[str], here: Mapping[str, tuple[Wanted, str]], *, whole: bool
     ) -> Mapping[str, Problem]:
         """Close the difference on one plane; what failed, by mapping id.
 
         Raises:
             Problem: the plane cannot be asked.
         """
+        unlaid = await plane.lay(self._desired.ground(self._clock.now())) if GROUND in keys else None
         actual = await plane.observe()
-        looked_at = keys | actual.keys() if "" in keys else keys
+        looked_at = keys | actual.keys() if whole else keys
         changes = diff(looked_at, here, actual, self._graces, self._desired.grace)
         failed = await plane.apply(changes) if changes else {}
         for key in changes.remove.keys() - failed.keys():
             self._graces.pop(key, None)
-        return failed
+        return failed if unlaid is None else {**failed, GROUND: unlaid}
 
-    def _conclude(
-        self, key: str, want: tuple[str, Wanted, str] | None, failure: Problem | None, now: float
-    ) -> None:
+    def _conclude(self, key: str, want: Want | None, failure: Problem | None, now: float) -> None:
         mapping = self._writer.ledger.snapshot.get(key)
         if mapping is None:
-            self._conclude_gone(key, failure)
+            self._conclude_gone(key, self._next_ban(failure, now) if key == GROUND else failure)
             return
-        if not mapping.lifetime.has_ended(now):
-            self._unwritten.pop(key, None)
-        problem = failure or self._unwritten.get(key)
-        if problem is None and mapping.wants_open(now):
-            problem = self._desired.obstacle(mapping)
-        self._set_status(mapping, _state(mapping, want is not None, problem, now), problem, want, now)
-        if problem is None:
-            self._backoff.succeeded(key)
+        if want is not None and failure is None and want[1].mapping is mapping:
+            self._conclude_open(want[1], now)
+            deadline = want[1].accept_until
         else:
-            self._retry(key)
-        deadline = mapping.next_change(now)
+            self._conclude_otherwise(mapping, want, failure, now)
+            deadline = mapping.next_change(now)
         if deadline is not None:
             self._look_again(deadline, key)
+
+    def _conclude_open(self, wanted: Wanted, now: float) -> None:
+        """All that was wanted of a mapping that still stands so is there: nothing is in its way."""
+        mapping = wanted.mapping
+        old = self._statuses.get(mapping.id)
+        # Where everything is looked at, what was open and stays open costs no new value.
+        is_news = old is None or old.state is not State.OPEN or old.targets is not wanted.targets
+        if is_news or now > self._all_checked_at:
+            self._unwritten.pop(mapping.id, None)
+            self._backoff.succeeded(mapping.id)
+            self._set_status(mapping, State.OPEN, None, wanted.targets, now)
+
+    def _conclude_otherwise(
+        self, mapping: PortMapping, want: Want | None, failure: Problem | None, now: float
+    ) -> None:
+        if not mapping.lifetime.has_ended(now):
+            self._unwritten.pop(mapping.id, None)
+        problem = failure or self._unwritten.get(mapping.id)
+        if problem is None and mapping.wants_open(now):
+            problem = self._desired.obstacle(mapping)
+        state = _state(mapping, want is not None, problem, now)
+        self._set_status(mapping, state, problem, want[1].targets if want else (), now)
+        if problem is None:
+            self._backoff.succeeded(mapping.id)
+        else:
+            self._retry(mapping.id)
+
+    def _next_ban(self, failure: Problem | None, now: float) -> Problem | None:
+        """Look at the ground again when the next ban ends; what is wrong with it now."""
+        bans = self._writer.ledger.snapshot.bans.values()
+        ends = [ban.expires_at for ban in bans if ban.expires_at is not None and not ban.has_ended(now)]
+        if ends:
+            self._look_again(float(min(ends)), GROUND)
+        return failure or self._unwritten.get(GROUND)
 
     def _conclude_gone(self, key: str, failure: Problem | None) -> None:
         self._statuses.pop(key, None)
@@ -244,16 +320,20 @@ class Engine:
         mapping: PortMapping,
         state: State,
         problem: Problem | None,
-        want: tuple[str, Wanted, str] | None,
+        targets: tuple[str, ...],
         now: float,
     ) -> None:
         old = self._statuses.get(mapping.id)
-        since = old.since if old and old.state is state else now
-        targets = want[1].targets if want else ()
-        status = Status(state, since, now, problem, targets)
+        changed = old is None or old.state is not state
+        status = Status(state, now if old is None or changed else old.since, now, problem, targets)
         self._statuses[mapping.id] = status
-        if old is None or old.state is not state:
+        if changed:
             self._publish(StatusChanged(now, mapping.id, mapping.name, status))
+
+
+def _key(subject: PortMapping | Ban) -> str:
+    """What stands for a subject among the ids."""
+    return GROUND if isinstance(subject, Ban) else subject.id
 
 
 def _state(mapping: PortMapping, wanted: bool, problem: Problem | None, now: float) -> State:

@@ -69,6 +69,14 @@ class Names:
             self._known[host] = _Known((), 0.0)
         self._wake.set()
 
+    def follow(self, host: str, wanted: bool) -> None:
+        """Follow this host from now on, or no longer; the others as before."""
+        if not wanted:
+            self._known.pop(host, None)
+        elif host not in self._known:
+            self._known[host] = _Known((), 0.0)
+            self._wake.set()
+
     async def run(self) -> None:
         """Look names up again as their time comes, for ever."""
         while True:
@@ -89,6 +97,8 @@ class Names:
             known = self._fresh(found)
         if host in self._known or old is None:
             self._known[host] = known
+        if old is None:
+            self._wake.set()  # `run` may be asleep until a later one is due, or for ever
         before = (old.addresses, old.problem is None) if old else ((), True)
         if before != (known.addresses, known.problem is None):
             self._changed(host)

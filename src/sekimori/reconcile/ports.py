@@ -10,11 +10,13 @@ from typing import Protocol
 
 from sekimori.model.actual import Counters, Flow, SourceUse
 from sekimori.model.address import IPNetwork
+from sekimori.model.causes import Text
 from sekimori.model.errors import Problem
+from sekimori.model.gateway import Ban, Gateway
 from sekimori.model.mapping import Mapping
 from sekimori.model.target import Resolution
 
-__all__ = ["Changes", "Clock", "Meter", "Plane", "Resolver", "Wanted"]
+__all__ = ["Changes", "Clock", "Ground", "Meter", "Plane", "Resolver", "Wanted"]
 
 
 class Clock(Protocol):
@@ -49,6 +51,19 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Ground:
+    """What holds for the whole machine, under every mapping.
+
+    Attributes:
+        gateway: what this machine does as a gateway; None where it is none.
+        bans: who may not come in by any mapping, none of them ended.
+    """
+
+    gateway: Gateway | None = None
+    bans: tuple[Ban, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Changes:
     """The difference between wanted and actual, for one plane.
 
@@ -69,14 +84,29 @@ class Plane(Protocol):
 
     name: str
 
-    def unable(self, mapping: Mapping) -> str | None:
-        """Why this plane cannot make such a mapping; None when it can. Pure."""
+    def unable(self, mapping: Mapping) -> Text | None:
+        """Why this plane cannot make such a mapping, by language; None when it can. Pure."""
         ...
 
     async def preflight(self, mapping: Mapping, leaving: Sequence[Mapping]) -> Problem | None:
         """What on this machine stands in the way of `mapping`; reads only.
 
         `leaving` are the mappings that make room in the same revision, its present self included.
+        """
+        ...
+
+    async def lay(self, ground: Ground) -> Problem | None:
+        """Make real what this plane has to do with of `ground`, before any mapping is put on it.
+
+        It is asked for whenever something of it changed, at start, and now and then besides; to lay
+        what is laid already costs little. Flows that a new ban refuses end now; a ban with an end ends
+        by itself, daemon or no daemon. What another plane sees to is left to that one.
+
+        Returns:
+            Why not all of it could be made real; the engine tries again later.
+
+        Raises:
+            Problem: nothing can be said to have taken effect.
         """
         ...
 
@@ -90,6 +120,9 @@ class Plane(Protocol):
 
     async def observe(self) -> MappingABC[str, str]:
         """What is really there: fingerprints by mapping id.
+
+        The caller only reads it, and only until it next gives way (`await`): a plane may hand out a view
+        of its own table, which goes on changing, for a copy at every look costs more with every mapping.
 
         Something there that is not wholly as it was put has a fingerprint that matches nothing.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from sekimori.ledger.store import Ledger
 from sekimori.model.decision import Made
@@ -27,8 +28,15 @@ class Writer:
         # One thread: SQLite has one writer, and a slow disk must not stop the event loop.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
 
-    async def commit(self, changes: Sequence[Made], context: Context, at: float) -> Committed:
-        """Write one revision. The caller holds `turn`.
+    async def commit(
+        self,
+        changes: Sequence[Made],
+        context: Context,
+        at: float,
+        within: int | None = None,
+        settles: Sequence[int] = (),
+    ) -> Committed:
+        """Write one revision (`Ledger.write`). The caller holds `turn`.
 
         Once begun, a commit is finished and told with the turn still held, whatever becomes of who
         asked: else the next decision would be made on a state about to be replaced.
@@ -39,13 +47,9 @@ class Writer:
         """
         assert self.turn.locked()
         loop = asyncio.get_running_loop()
-        writing = loop.run_in_executor(self._thread, self.ledger.write, changes, context, at)
-        cancelled: asyncio.CancelledError | None = None
-        while not writing.done():
-            try:
-                await asyncio.wait([writing])
-            except asyncio.CancelledError as error:
-                cancelled = error
+        written = self.ledger.write
+        writing = loop.run_in_executor(self._thread, written, changes, context, at, within, settles)
+        cancelled = await _to_its_end(writing)
         committed = writing.result()
         # Here and not in the thread: readers on the loop go through the snapshot without a lock.
         self.ledger.take(committed)
@@ -54,6 +58,36 @@ class Writer:
             raise cancelled
         return committed
 
+    async def settle(self, numbers: Sequence[int]) -> None:
+        """Have revisions wait for no confirmation any more (`Ledger.settle`). The caller holds `turn`.
+
+        Raises:
+            Problem, asyncio.CancelledError: as `commit`.
+        """
+        assert self.turn.locked()
+        loop = asyncio.get_running_loop()
+        writing = loop.run_in_executor(self._thread, self.ledger.settle, numbers)
+        cancelled = await _to_its_end(writing)
+        writing.result()
+        self.ledger.forget(numbers)
+        if cancelled is not None:
+            raise cancelled
+
+    def tell(self, event: Event) -> None:
+        """Publish something that is no commit."""
+        self._publish(event)
+
     def close(self) -> None:
         """Wait for a commit under way and let the thread go."""
         self._thread.shutdown(wait=True)
+
+
+async def _to_its_end(work: asyncio.Future[Any]) -> asyncio.CancelledError | None:
+    """Wait until work is done, whatever becomes of who asked; their cancellation, if one came."""
+    cancelled: asyncio.CancelledError | None = None
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    return cancelled

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from sekimori.model.address import IPAddress, IPNetwork, IpProtocol, PortPair, PortRange
+from sekimori.model.address import (
+    WHOLE,
+    Interface,
+    IPAddress,
+    IPNetwork,
+    IpProtocol,
+    On,
+    PortPair,
+    PortRange,
+    Span,
+)
+from sekimori.model.claim import Claim
 from sekimori.model.decision import Made, NamedList, Verb
+from sekimori.model.defaults import LONGEST_HOLD, WHOEVER_TRIGGERS
+from sekimori.model.gateway import Ban, Gateway
 from sekimori.model.lifetime import Lifetime
 from sekimori.model.limits import Limits, Rate
-from sekimori.model.mapping import Claim, Hop, Mapping, Owner, OwnerKind
+from sekimori.model.mapping import Hop, Mapping, Owner, OwnerKind, Trigger
 from sekimori.model.request import Context
 from sekimori.model.schedule import Schedule, Window
 from sekimori.model.snapshot import Snapshot
@@ -22,9 +35,12 @@ from sekimori.model.target import Target
 
 __all__ = [
     "addresses",
+    "bans",
     "claims",
     "contexts",
+    "gateways",
     "instants",
+    "interfaces",
     "lifetimes",
     "limits",
     "list_names",
@@ -34,22 +50,27 @@ __all__ = [
     "names",
     "outside_addresses",
     "owners",
+    "places",
     "port_pairs",
     "port_ranges",
     "prefixes",
     "rates",
     "schedules",
     "sources",
+    "spans",
     "targets",
+    "triggers",
     "words",
 ]
 
 NOW: Final = 1_800_000_000
 """A moment (2027-01-15 08:00 UTC) that lifetimes and creations lie around."""
 
-_WORDS_WITH_A_MEANING: Final = {"anyone", "lan", "self", "auto", "none"}
+_WORDS_WITH_A_MEANING: Final = {"anyone", "lan", "self", "auto", "none", "trigger"}
 _ZONES: Final = ("UTC", "Asia/Tokyo", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe")
-_PROTOCOLS: Final = ((IpProtocol.TCP,), (IpProtocol.UDP,), (IpProtocol.TCP, IpProtocol.UDP))
+_TCP, _UDP, _SCTP = IpProtocol.TCP, IpProtocol.UDP, IpProtocol.SCTP
+_PROTOCOLS: Final = ((_TCP,), (_UDP,), (_TCP, _UDP), (_SCTP,), (_UDP, _SCTP))
+_PORTLESS: Final = (IpProtocol.GRE, IpProtocol.ESP, IpProtocol.SIX_IN_FOUR)
 _DAY: Final = 24 * 60
 
 
@@ -97,6 +118,19 @@ def outside_addresses() -> SearchStrategy[IPAddress | None]:
     return st.none() | st.sampled_from([ipaddress.ip_address(text) for text in few]) | addresses()
 
 
+def interfaces() -> SearchStrategy[Interface]:
+    """Interfaces; the few repeat often."""
+    few = st.sampled_from(["eth0", "eth1", "ppp0"])
+    return (few | st.from_regex(r"[a-zA-Z][a-zA-Z0-9_.@-]{0,14}", fullmatch=True).filter(_is_one)).map(
+        Interface
+    )
+
+
+def places() -> SearchStrategy[On | None]:
+    """Where outside ports are claimed: addresses, interfaces, or everywhere."""
+    return outside_addresses() | interfaces()
+
+
 def prefixes() -> SearchStrategy[IPNetwork]:
     """Prefixes of any length but zero."""
     return st.one_of(
@@ -119,10 +153,8 @@ def sources() -> SearchStrategy[Sources]:
 
 
 def targets() -> SearchStrategy[Target]:
-    """An address, a DNS name, or this machine."""
-    label = st.from_regex(r"[a-z][a-z0-9-]{0,8}[a-z0-9]", fullmatch=True)
-    dns = st.lists(label, min_size=1, max_size=3).map(".".join)
-    return (addresses().map(str) | dns | st.just("self")).map(Target.parse_host)
+    """An address, a DNS name, a device, a suffix, this machine, or whoever sets off a trigger."""
+    return _hosts(addresses()) | _devices() | _suffixes() | st.just(WHOEVER_TRIGGERS)
 
 
 def lifetimes(now: int = NOW) -> SearchStrategy[Lifetime]:
@@ -170,39 +202,58 @@ def port_pairs(most: int = 3) -> SearchStrategy[tuple[PortPair, ...]]:
     return st.lists(part, min_size=1, max_size=most).map(_pairs_apart)
 
 
+def spans(protocols: Sequence[IpProtocol] = tuple(IpProtocol)) -> SearchStrategy[tuple[Span, ...]]:
+    """Ports of these protocols that lead nowhere, in their one order."""
+    span = st.builds(_span, st.sampled_from(protocols), port_ranges())
+    return st.sets(span, min_size=1, max_size=3).map(lambda drawn: tuple(sorted(drawn)))
+
+
+def triggers() -> SearchStrategy[Trigger]:
+    """What sets a mapping off."""
+    return st.builds(Trigger, spans((_TCP, _UDP, _SCTP)), st.integers(1, LONGEST_HOLD))
+
+
 def claims() -> SearchStrategy[Claim]:
     """Claims out of few ports and addresses, so that two often overlap; some ranges are wide."""
     narrow = st.builds(lambda low, size: PortRange(low, low + size), st.integers(400, 420), st.integers(0, 8))
     wide = st.builds(lambda low, size: PortRange(low, low + size), st.integers(1, 500), st.integers(50, 500))
-    pair = st.builds(lambda protocol, ports: PortPair(protocol, ports, ports), _protocol(), narrow | wide)
-    return st.builds(Claim, pair, outside_addresses())
+    span = st.builds(_span, st.sampled_from(IpProtocol), narrow | wide)
+    return st.builds(Claim, span.map(lambda each: PortPair(each.protocol, each.ports, each.ports)), places())
 
 
 def mappings(**fixed: Any) -> SearchStrategy[Mapping]:
-    """Mappings with every field drawn, but those given in `fixed` (a value, or a strategy for it)."""
+    """Mappings with every field drawn, but those given in `fixed` (a value, or a strategy for it).
+
+    Their kinds are mixed, unless `fixed` has one of the fields that decide it.
+    """
     drawn: dict[str, SearchStrategy[Any]] = {
         "id": st.integers(0, 2**40).map("m{:x}".format),
         "name": names(),
         "owner": owners(),
         "ports": port_pairs(),
-        "target": targets(),
+        "target": _hosts(addresses()) | _devices(),
         "sources": sources(),
         "lifetime": lifetimes(),
         "schedule": st.none() | schedules(),
-        "on": outside_addresses(),
+        "on": places(),
         "via": st.sampled_from(("auto", "relay")),
         "path": st.lists(_hops(), max_size=2).map(tuple),
         "limits": limits(),
         "proxy_protocol": st.integers(0, 2),
         "idle": st.none() | st.integers(1, 86400),
+        "log": st.booleans(),
         "accepted_risks": st.sets(list_names(), max_size=2).map(lambda risks: tuple(sorted(risks))),
         "preset": st.none() | list_names(),
         "paused": st.booleans(),
         "created_at": instants(),
         "revision": st.integers(0, 2**40),
     }
-    fields = drawn | {key: _strategy(value) for key, value in fixed.items()}
-    return st.fixed_dictionaries(fields).map(lambda chosen: Mapping(**chosen))
+    given = {key: _strategy(value) for key, value in fixed.items()}
+    plain: list[dict[str, SearchStrategy[Any]]] = [{}]
+    kinds = plain if fixed.keys() & {"ports", "target", "on", "trigger", "excepted"} else _kinds()
+    return st.one_of([st.fixed_dictionaries(drawn | kind | given) for kind in kinds]).map(
+        lambda chosen: Mapping(**chosen)
+    )
 
 
 def mapping_sets(most: int = 5, **fixed: Any) -> SearchStrategy[tuple[Mapping, ...]]:
@@ -217,13 +268,81 @@ def named_lists() -> SearchStrategy[NamedList]:
     )
 
 
+def gateways() -> SearchStrategy[Gateway]:
+    """Gateways of every sort."""
+    setting = st.tuples(
+        st.sampled_from(("net.ipv4.ip_forward", "net.ipv6.conf.wan0.accept_ra")), st.just("0")
+    )
+    found = st.sets(setting, max_size=2).map(lambda chosen: tuple(sorted(chosen)))
+    switch = st.booleans()
+    return st.builds(
+        Gateway, owner=owners(), masquerade=switch, firewall=switch, found=found, created_at=instants()
+    )
+
+
+def bans() -> SearchStrategy[Ban]:
+    """Bans with and without an end."""
+    return st.builds(
+        Ban,
+        prefix=prefixes(),
+        owner=owners(),
+        expires_at=st.none() | instants(),
+        reason=st.just("") | words(),
+        created_at=instants(),
+    )
+
+
 def contexts() -> SearchStrategy[Context]:
     """Who, through which door, and why."""
     return st.builds(Context, owners(), st.sampled_from(("api", "file", "expiry")), st.just("") | words())
 
 
-def _protocol() -> SearchStrategy[IpProtocol]:
-    return st.sampled_from(IpProtocol)
+def _kinds() -> list[dict[str, SearchStrategy[Any]]]:
+    """The fields that make a mapping a forward, one without ports, a DMZ host, a trigger, a pinhole."""
+    over_ipv4 = _hosts(st.ip_addresses(v=4).filter(_is_one_host), self_too=False) | _devices()
+    straight = port_pairs().map(
+        lambda pairs: tuple(PortPair(each.protocol, each.outside, each.outside) for each in pairs)
+    )
+    without_ports = st.sets(st.sampled_from(_PORTLESS), min_size=1).map(_whole)
+    exceptions = st.just(()) | spans([each for each in IpProtocol if each is not IpProtocol.DMZ])
+    return [
+        {},
+        {"ports": without_ports, "target": over_ipv4 | st.just(Target.parse_host("self"))},
+        {"ports": st.just(_whole({IpProtocol.DMZ})), "target": over_ipv4, "excepted": exceptions},
+        {"ports": straight, "target": st.just(WHOEVER_TRIGGERS), "trigger": triggers()},
+        {"ports": straight, "target": _suffixes(), "on": st.none() | interfaces()},
+    ]
+
+
+def _hosts(numeric: SearchStrategy[IPAddress], *, self_too: bool = True) -> SearchStrategy[Target]:
+    label = st.from_regex(r"[a-z][a-z0-9-]{0,8}[a-z0-9]", fullmatch=True)
+    dns = st.lists(label, min_size=1, max_size=3).map(".".join).filter(lambda name: name != "trigger")
+    hosts = numeric.map(str) | dns.filter(lambda name: self_too or name != "self")
+    return (hosts | st.just("self") if self_too else hosts).map(Target.parse_host)
+
+
+def _devices() -> SearchStrategy[Target]:
+    mac = st.binary(min_size=6, max_size=6).map(lambda octets: octets.hex(":"))
+    name = st.from_regex(r"device:[a-z][a-z0-9-]{0,8}[a-z0-9]", fullmatch=True)
+    pinned = st.builds("{}@{}".format, name, mac)
+    return (mac | name | pinned).map(Target.parse_host)
+
+
+def _suffixes() -> SearchStrategy[Target]:
+    lower = st.integers(1, (1 << 64) - 1).map(ipaddress.IPv6Address)
+    return lower.map("{}/-64".format).map(Target.parse_host)
+
+
+def _whole(protocols: Collection[IpProtocol]) -> tuple[PortPair, ...]:
+    return tuple(PortPair(each, WHOLE, WHOLE) for each in IpProtocol if each in protocols)
+
+
+def _span(protocol: IpProtocol, ports: PortRange) -> Span:
+    return Span(protocol, ports if protocol.has_ports else WHOLE)
+
+
+def _is_one(name: str) -> bool:
+    return name.lower() not in {"none", "any", "off", "unlimited"}  # as a word they say: no interface
 
 
 def _hops() -> SearchStrategy[Hop]:

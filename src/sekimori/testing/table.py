@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import replace
 from functools import cache
 from itertools import count
@@ -43,7 +44,10 @@ class Table:
         self.snapshot = Snapshot()
         self.now = NOW
         self.rules = Rules(
-            new_id=lambda: f"0{next(ids)}", danger_for=presets.danger_for, planes=(MemoryPlane(),)
+            new_id=lambda: f"0{next(ids)}",
+            danger_for=presets.danger_for,
+            planes=(MemoryPlane(),),
+            owned=lambda _owner: frozenset({ipaddress.ip_address("192.168.1.5")}),
         )
         self.rules = replace(self.rules, **rules)
 

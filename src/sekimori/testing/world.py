@@ -19,15 +19,18 @@ from sekimori.model.events import Committed, Event
 from sekimori.model.lifetime import Lifetime
 from sekimori.model.mapping import Mapping, Owner, OwnerKind
 from sekimori.model.request import Ask, Change, Close, Context, Reading, Renew, Submit, Wish, parse_wish
-from sekimori.model.target import Resolution
+from sekimori.model.target import Resolution, Target
 from sekimori.planes.memory import MemoryPlane
 from sekimori.policy.rules import Rules
 from sekimori.presets.load import Presets
 from sekimori.reconcile.desired import Desired
+from sekimori.reconcile.devices import Devices
 from sekimori.reconcile.engine import Engine
 from sekimori.reconcile.names import Names
 from sekimori.reconcile.writer import Writer
 from sekimori.testing.clock import FakeClock
+from sekimori.testing.lan import FakeLan
+from sekimori.testing.machine import FakeMachine
 
 __all__ = ["ALICE", "FILE", "FakeResolver", "World", "reading_at", "wish_at"]
 
@@ -90,6 +93,8 @@ class World:
         self.clock = clock or FakeClock()
         self.plane = plane or MemoryPlane()
         self.resolver = FakeResolver()
+        self.machine = FakeMachine()
+        self.lan = FakeLan()
         self.presets = presets
         self.events: list[Event] = []
         self._directory = directory
@@ -102,20 +107,29 @@ class World:
         self.ledger = ledger
         self.writer = Writer(ledger, self.events.append)
         self.names = Names(self.resolver, self.clock, self._renamed)
-        desired = Desired(lambda: ledger.snapshot, self.names, planes, GRACE)
+        self.devices = Devices(self.lan, self.clock, self._moved)
+        desired = Desired(lambda: ledger.snapshot, self.names, self.devices, planes, GRACE)
         self.engine = Engine(self.writer, planes, self.clock, desired, self.events.append)
         self.rules = Rules(
             # A digit first: no name can look like an id.
             new_id=lambda: f"0{next(self._ids):04x}",
             danger_for=self.presets.danger_for if self.presets else lambda _protocol, _port: None,
             planes=(self.plane,),
+            machine=self.machine.machine,
             longest=self._longest,
+            owned=lambda owner: self.devices.owned(owner.id),
         )
-        self.gate = LocalGate(self.writer, self.engine, planes, self.names, self.clock, self.rules)
+        self.gate = LocalGate(
+            self.writer, self.engine, planes, self.names, self.devices, self.clock, self.rules
+        )
         self.names.keep(m.target.host for m in ledger.snapshot if m.target.kind == "name")
+        self.devices.keep(m.target for m in ledger.snapshot if m.target.kind == "device")
 
     def _renamed(self, host: str) -> None:
         self.engine.wake(m.id for m in self.ledger.snapshot if m.target.host == host)
+
+    def _moved(self, target: Target) -> None:
+        self.engine.wake(m.id for m in self.ledger.snapshot.leading_to(target))
 
     def reopen(self) -> None:
         """Crash and start again: what is in the database and what the plane holds survives, no more."""
@@ -137,9 +151,15 @@ class World:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """The loops of the engine and of the names, for the length of the block."""
+        """The loops of the engine, the names, the devices and the gate, for the length of the block."""
         async with asyncio.TaskGroup() as group:
-            loops = [group.create_task(self.engine.run()), group.create_task(self.names.run())]
+            running = (
+                self.engine.run(),
+                self.names.run(),
+                self.devices.run(),
+                self.gate.confirming.run(),
+            )
+            loops = [group.create_task(each) for each in running]
             try:
                 yield
             finally:

@@ -1,0 +1,58 @@
+"""What one decision goes by, and who may change what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sekimori.model.causes import Text, cause
+from sekimori.model.decision import Subject
+from sekimori.model.errors import Problem
+from sekimori.model.mapping import Owner, OwnerKind
+from sekimori.model.request import Context
+from sekimori.model.snapshot import Snapshot
+from sekimori.policy.rules import Rules
+
+__all__ = ["Case", "refuse_foreign", "refuse_own_only"]
+
+_OWN_ONLY = frozenset({OwnerKind.DEVICE, OwnerKind.KEY, OwnerKind.CLIENT, OwnerKind.TRIGGER})
+"""Owners that may touch nothing but their own mappings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What one decision goes by. `draft` is ours to change."""
+
+    draft: Snapshot
+    context: Context
+    now: float
+    rules: Rules
+    undoing: bool
+
+
+def refuse_foreign(subject: Subject, what: str, case: Case, *, harmless: bool = False) -> None:
+    """Refuse to let the actor touch what is another's.
+
+    `what` is the cause that names the doing. A person may do what is `harmless` to what a file manages.
+
+    Raises:
+        Problem: `not-permitted` or `managed-by-file`.
+    """
+    actor: Owner = case.context.actor
+    if actor == subject.owner:
+        return
+    if actor.kind in _OWN_ONLY:
+        doing = cause("do-to", what=cause(what), name=subject.name)
+        raise Problem("not-permitted", what=doing, who=actor.label)
+    if subject.owner.kind is OwnerKind.FILE and not harmless and not case.undoing:
+        raise Problem("managed-by-file", what=cause(what), name=subject.name, file=subject.owner.id)
+
+
+def refuse_own_only(what: Text, case: Case) -> None:
+    """Refuse what is for people and files only: it has no owner among devices, keys and clients.
+
+    Raises:
+        Problem: `not-permitted`.
+    """
+    actor = case.context.actor
+    if actor.kind in _OWN_ONLY:
+        raise Problem("not-permitted", what=what, who=actor.label)
