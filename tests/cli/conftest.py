@@ -77,6 +77,7 @@ def an_outcome(*made: Made, planned: bool = False, notices: list[Any] | None = N
         "changes": [render_change(one) for one in made],
         "mappings": views,
         "notices": notices or [],
+        "confirm": None,
     }
 
 
@@ -92,6 +93,7 @@ class Fake:
     answers: dict[str, Any] = field(default_factory=dict)
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
     languages: list[str] = field(default_factory=list)
+    callers: list[str | None] = field(default_factory=list)
     ends_streams: bool = False
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -131,6 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.fake.asked.append((self.command, self.path, body))
         language = self.headers.get("Accept-Language", "en")
         self.fake.languages.append(language)
+        self.fake.callers.append(self.headers.get("Sekimori-Caller"))
         answer = self.fake.answers.get(f"{self.command} {self.path.partition('?')[0]}")
         if callable(answer):
             answer = answer(body)
@@ -146,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(200, "application/json", json.dumps(answer))
 
-    do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815 - http.server's names
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - http.server's names
 
     def _send(self, status: int, kind: str, text: str) -> None:
         content = text.encode()

@@ -11,8 +11,8 @@ from sekimori.cli.help import flags_of, write_help, write_overview
 from sekimori.cli.main import load
 from sekimori.cli.options import scan
 from sekimori.cli.text import wide
-from sekimori.cli.verbs import VERBS
-from sekimori.cli.words_help import EXAMPLES
+from sekimori.cli.verbs import NOUNS, VERBS, take_verb
+from sekimori.cli.words import EXAMPLES
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
@@ -33,16 +33,28 @@ def test_help_names_every_argument_and_flag(verb, language):
 def test_the_overview_names_every_verb(language):
     text = write_overview(language)
     for verb in VERBS:
-        assert f"\n  {verb} " in text
+        assert f"\n  {verb.partition(' ')[0]} " in text
     assert max(wide(line) for line in text.splitlines()) <= 80
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize("noun", NOUNS)
+def test_the_help_of_a_noun_names_its_verbs(run, noun, language):
+    ran = run(noun, "--help", "--lang", language)
+    assert (ran.code, ran.err) == (0, "")
+    assert run("help", noun, "--lang", language).out == ran.out
+    for verb in VERBS:
+        if verb.startswith(f"{noun} "):
+            assert f"\n  {verb.partition(' ')[2]} " in ran.out
+    assert max(wide(line) for line in ran.out.splitlines()) <= 80
 
 
 @pytest.mark.parametrize("line", [line for lines in EXAMPLES.values() for line in lines])
 def test_examples_are_commands(line):
     words = shlex.split(line.partition(" > ")[0])
     assert words[0] == "sekimori"
-    _, rest = scan(words[2:], {})
-    build(load(words[1])).parse_args(rest, exit_on_error=False, print_error=False)
+    _, rest = scan(words[1:], {})
+    build(load(take_verb(rest))).parse_args(rest, exit_on_error=False, print_error=False)
 
 
 @pytest.mark.parametrize(

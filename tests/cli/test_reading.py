@@ -11,12 +11,14 @@ import pytest
 from sekimori.cli.text import wide
 from sekimori.doors.api.render import render_change, render_preset
 from sekimori.model.actual import State
+from sekimori.model.address import Interface, parse_spans
 from sekimori.model.decision import Made, Verb
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Lifetime
-from sekimori.model.mapping import Owner
+from sekimori.model.mapping import Owner, Trigger
 from sekimori.model.schedule import Schedule
 from sekimori.model.source import Sources
+from sekimori.model.target import Target
 from sekimori.presets.load import load_presets
 
 FILE = Owner.parse("file:/etc/sekimori/sekimori.toml")
@@ -131,6 +133,36 @@ def test_show_tells_everything_that_is_set(three, run):
     web = run("show", "web").out
     assert re.search(r"^until +tomorrow \d\d:\d\d \((in 23h \d+m|in 1d); ", web, re.MULTILINE)
     assert re.search(r"^out +94.2 MiB$", web, re.MULTILINE)
+
+
+def test_ls_and_show_tell_what_is_no_forward(fake, run):
+    trigger = Trigger(parse_spans("tcp/6667"), 600)
+    dmz = fake.mapping("dmz", "dmz", "192.168.1.50", excepted=parse_spans("443"), log=True)
+    irc = fake.mapping("irc", "113", "trigger", trigger=trigger)
+    hole = fake.mapping("hole", "443", target=Target.parse_host("::10/-64"), on=Interface("eth1"))
+    views = {each.name: fake.view(each) for each in (dmz, irc, hole)}
+    fake.answers["GET /v1/mappings"] = {"mappings": list(views.values())}
+    out = run("ls", COLUMNS="200").out
+    for text in (
+        "dmz but tcp/443 → 192.168.1.50",
+        "tcp/113 → whoever uses tcp/6667",
+        "tcp/443 @eth1 → [::10/-64]:443 (pinhole)",
+    ):
+        assert text in out
+    shown = {
+        "dmz": {"kind": "DMZ host", "except": "tcp/443", "log": "yes"},
+        "irc": {"kind": "trigger", "trigger": "tcp/6667, held for 10m"},
+        "hole": {"kind": "pinhole", "on": "eth1"},
+    }
+    for name, expected in shown.items():
+        fake.answers[f"GET /v1/mappings/{name}"] = views[name]
+        lines = run("show", name).out.splitlines()
+        rows = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in lines)
+        assert {key: rows[key] for key in expected} == expected
+        assert ("trigger" in rows, "except" in rows) == (name == "irc", name == "dmz")
+    fake.answers["GET /v1/mappings/web"] = fake.view(fake.mapping())
+    assert "kind" not in run("show", "web").out
+    assert "きっかけ" in run("show", "irc", "--lang", "ja").out
 
 
 def test_show_counts_refusals_and_failures_by_cause(fake, run):

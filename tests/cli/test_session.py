@@ -16,10 +16,11 @@ from sekimori.model.errors import Problem
 
 ENVELOPE = ["schema", "ok", "data", "warnings", "problems"]
 PROBLEM = ["type", "title", "status", "detail", "code", "kind", "facts", "fixes"]
-OUTCOME = {"planned", "revision", "changes", "mappings", "notices"}
+OUTCOME = {"planned", "revision", "changes", "mappings", "notices", "confirm"}
 CHANGE = {"verb", "subject", "name", "before", "after", "changed"}
 MAPPING = {
-    *("id", "name", "owner", "managed_by", "ports", "to"),
+    *("id", "name", "kind", "owner", "managed_by", "ports", "to"),
+    *("trigger", "hold", "except", "log"),
     *("host", "from", "expires_at", "expires_in", "permanent", "asked"),
     *("hours", "zone", "on", "via", "path", "limit"),
     *("limit_total", "max_connections", "proxy_protocol", "idle", "accept_risk", "preset"),

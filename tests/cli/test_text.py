@@ -106,7 +106,48 @@ def test_inside_ports_are_said_once(ports, to, text):
 
 
 def test_an_address_of_its_own_is_said():
-    assert lead({"ports": "tcp/80", "to": "a:80", "on": "192.0.2.1"}) == ("tcp/80 @192.0.2.1", "a:80")
+    view = {"ports": "tcp/80", "to": "a:80", "on": "192.0.2.1"}
+    assert lead(view, "en") == lead(view, "ja") == ("tcp/80 @192.0.2.1", "a:80")
+
+
+@pytest.mark.parametrize(
+    ("view", "english", "japanese"),
+    [
+        (
+            {"ports": "tcp/80", "to": "a:80", "kind": "forward", "except": None},
+            ("tcp/80", "a:80"),
+            ("tcp/80", "a:80"),
+        ),
+        (
+            {"ports": "udp/51820", "to": "self:51820", "kind": "permit", "on": "eth1"},
+            ("udp/51820 @eth1", "self:51820 (permit)"),
+            ("udp/51820 @eth1", "self:51820 (許可)"),
+        ),
+        (
+            {"ports": "tcp/443", "to": "[::10/-64]:443", "kind": "pinhole"},
+            ("tcp/443", "[::10/-64]:443 (pinhole)"),
+            ("tcp/443", "[::10/-64]:443 (ピンホール)"),
+        ),
+        (
+            {"ports": "dmz", "to": "192.168.1.50", "kind": "dmz", "except": "tcp/443", "on": "eth1"},
+            ("dmz but tcp/443 @eth1", "192.168.1.50"),
+            ("dmz（tcp/443 を除く） @eth1", "192.168.1.50"),
+        ),
+        (
+            {"ports": "tcp/113", "to": "trigger", "kind": "trigger", "trigger": "tcp/6667"},
+            ("tcp/113", "whoever uses tcp/6667"),
+            ("tcp/113", "tcp/6667 を使った機器"),
+        ),
+        (
+            {"ports": "tcp/1723,gre", "to": "192.168.1.5", "kind": "forward"},
+            ("tcp/1723, gre", "192.168.1.5"),
+            ("tcp/1723, gre", "192.168.1.5"),
+        ),
+        ({"ports": "tcp/9", "to": "x:9", "kind": "portal"}, ("tcp/9", "x:9"), ("tcp/9", "x:9")),
+    ],
+)
+def test_the_kind_is_said_where_it_is_no_forward(view, english, japanese):
+    assert (lead(view, "en"), lead(view, "ja")) == (english, japanese)
 
 
 def test_sources():

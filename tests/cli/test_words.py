@@ -10,10 +10,12 @@ import pytest
 
 import sekimori.cli
 from sekimori.cli.words import WORDS, choose_language, has_word, word
+from sekimori.cli.words_gateway import GATEWAY
 from sekimori.cli.words_help import HELP
 from sekimori.cli.words_talk import TALK
 from sekimori.model.actual import State
 from sekimori.model.decision import Verb
+from sekimori.model.mapping import MappingKind
 from sekimori.model.preset import RiskClass
 
 
@@ -36,6 +38,7 @@ def test_japanese_is_japanese():
 
 def test_the_two_parts_do_not_overlap():
     assert not set(TALK) & set(HELP)
+    assert not (set(TALK) | set(HELP)) & set(GATEWAY)
 
 
 def test_every_word_of_the_model_has_one():
@@ -45,6 +48,7 @@ def test_every_word_of_the_model_has_one():
             *(f"state.{state}" for state in State),
             *(f"verb.{verb}" for verb in Verb),
             *(f"risk.{risk}" for risk in RiskClass),
+            *(f"kind.{kind}" for kind in MappingKind if kind is not MappingKind.FORWARD),
         ]
         if not has_word(key)
     ]
@@ -57,7 +61,7 @@ def test_every_key_in_the_source_is_in_the_table_and_the_other_way_round():
     whole = set(re.findall(r'"([a-z]+(?:\.[a-z_-]+)+)"', source))
     stems = (
         *("verb.", "state.", "risk.", "field.", "head.", "help.", "misuse.", "fault.", "done."),
-        *("status.", "sources.", "show.", "say.", "flow.", "cause.", "unit."),
+        *("kind.", "status.", "sources.", "show.", "say.", "flow.", "cause.", "unit.", "gateway."),
     )
     unused = {key for key in WORDS if key not in whole and not key.startswith(stems)}
     assert unused == set()

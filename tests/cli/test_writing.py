@@ -8,9 +8,12 @@ from dataclasses import replace
 import pytest
 
 from sekimori.model.actual import State
+from sekimori.model.address import parse_spans
 from sekimori.model.decision import Made, Verb
+from sekimori.model.defaults import WHOEVER_TRIGGERS
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Lifetime
+from sekimori.model.mapping import Trigger
 from sekimori.model.request import FIELDS
 from sekimori.model.source import Sources
 
@@ -29,6 +32,9 @@ ALL_FLAGS = {
     "max_connections": "none",
     "proxy_protocol": "2",
     "idle": "10m",
+    "trigger": "tcp/6667",
+    "hold": "5m",
+    "except": "tcp/443",
     "accept_risk": "exposed-admin",
 }
 
@@ -36,12 +42,13 @@ ALL_FLAGS = {
 def test_open_sends_every_field_as_it_was_typed(fake, run):
     fake.answers["POST /v1/mappings"] = fake.opening()
     flags = [word for name, value in ALL_FLAGS.items() for word in (f"--{name.replace('_', '-')}", value)]
-    assert run("open", "8080:80", *flags, "--why", "party").code == 0
+    assert run("open", "8080:80", *flags, "--log", "--why", "party").code == 0
     sent = fake.bodies("POST")[0]
     expected = {
         **ALL_FLAGS,
         "ports": "8080:80",
         "accept_risk": ["exposed-admin"],
+        "log": True,
         "plan": False,
         "why": "party",
     }
@@ -53,6 +60,44 @@ def test_open_sends_only_what_was_said(fake, run):
     fake.answers["POST /v1/mappings"] = fake.opening()
     run("open", "minecraft", "--to", "kids-pc")
     assert fake.bodies("POST") == [{"ports": "minecraft", "to": "kids-pc", "plan": False, "why": ""}]
+
+
+def test_a_trigger_takes_the_place_of_the_target(fake, run):
+    trigger = Trigger(parse_spans("tcp/6667"), 600)
+    mapping = fake.mapping(target=WHOEVER_TRIGGERS, trigger=trigger, path=())
+    fake.answers["POST /v1/mappings"] = fake.opening(mapping)
+    ran = run("open", "tcp/113", "--trigger", "tcp/6667")
+    assert fake.bodies("POST") == [{"ports": "tcp/113", "trigger": "tcp/6667", "plan": False, "why": ""}]
+    assert "leads to whoever uses tcp/6667" in ran.out
+    assert "tcp/6667 を使った機器" in run("open", "113", "--trigger", "tcp/6667", "--lang", "ja").out
+    assert run("open", "tcp/113").code == 2
+    assert run("open", "tcp/113", "--hold", "5m").code == 2
+
+
+def test_a_log_is_turned_on_and_off(fake, run):
+    web = fake.mapping()
+    fake.answers["PATCH /v1/mappings/web"] = fake.changing(Verb.CHANGE, web, replace(web, log=True))
+    ran = run("edit", "web", "--log")
+    assert "log no → yes" in ran.out
+    run("edit", "web", "--no-log")
+    run("edit", "web", "--except", "443,80", "--except", "gre", "--trigger", "none", "--hold", "none")
+    assert [body.get("log") for body in fake.bodies("PATCH")] == [True, False, None]
+    assert (
+        fake.bodies("PATCH")[2] | {"except": "443,80,gre", "trigger": "none", "hold": "none"}
+        == (fake.bodies("PATCH")[2])
+    )
+    assert run("edit", "web", "--log", "--no-log").code == 2
+
+
+def test_a_plan_shows_a_trigger_and_exceptions(fake, run):
+    trigger = Trigger(parse_spans("tcp/6667"), 600)
+    old = fake.mapping(excepted=parse_spans("443"))
+    new = fake.mapping(excepted=(), trigger=trigger, target=WHOEVER_TRIGGERS)
+    answer = {**fake.changing(Verb.CHANGE, old, new), "planned": True}
+    fake.answers["PATCH /v1/mappings/web"] = answer
+    shown = run("edit", "web", "--trigger", "6667", "--plan").out
+    for line in ("trigger  not set → tcp/6667", "hold     not set → 10m", "except   tcp/443 → not set"):
+        assert line in shown
 
 
 def test_what_may_be_repeated_adds_up(fake, run):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sekimori.cli.session import Session
-from sekimori.cli.text import all_sources, clean, wide
+from sekimori.cli.text import all_sources, clean, led_to, wide
 
 __all__ = ["describe_done", "describe_plan", "merge"]
 
@@ -24,14 +24,21 @@ _SHOWN: Final = (
     "max_connections",
     "proxy_protocol",
     "idle",
+    "trigger",
+    "hold",
+    "except",
+    "log",
     "accept_risk",
     "preset",
     "paused",
     "prefixes",
+    "masquerade",
+    "firewall",
+    "reason",
 )
 """The fields of a document that a person is shown, in this order."""
 
-_USUAL: Final = {"via": "auto", "proxy_protocol": 0, "paused": False, "accept_risk": []}
+_USUAL: Final = {"via": "auto", "proxy_protocol": 0, "log": False, "paused": False, "accept_risk": []}
 """Values that go without saying where something is new."""
 
 _MARKS: Final = {"open": "+", "define": "+", "close": "-", "expire": "-"}
@@ -43,7 +50,9 @@ Document = Mapping[str, Any]
 def merge(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Several outcomes as one: what they share is the same, their lists follow each other."""
     whole: dict[str, Any] = {"planned": False, "revision": None, "changes": [], "mappings": [], "notices": []}
+    whole["confirm"] = None
     for one in outcomes:
+        whole["confirm"] = one.get("confirm") or whole["confirm"]
         whole["planned"] = bool(one.get("planned"))
         whole["revision"] = one.get("revision") if one.get("revision") is not None else whole["revision"]
         for key in ("changes", "mappings", "notices"):
@@ -77,12 +86,15 @@ def _sentence(session: Session, change: Change, outcome: Mapping[str, Any], verb
         if not after:
             return session.word("done.drop", name=name)
         return session.word("done.define", name=name, fields=", ".join(after.get("prefixes") or ()))
+    if change.get("subject") in ("gateway", "ban"):
+        return _sentence_of_setting(session, change, outcome)
     if verb == "undo":
         verb = _undone(change)
     match verb:
         case "open" | "extend" | "resume":
             shown = view or after
-            facts = {"ports": shown["ports"], "target": shown["to"]}
+            language = session.options.language
+            facts = {"ports": shown["ports"], "target": clean(led_to(shown, language))}
             return session.word(f"done.{verb}", name=name, until=_until_phrase(session, view, after), **facts)
         case "close":
             number = outcome.get("revision")
@@ -91,6 +103,24 @@ def _sentence(session: Session, change: Change, outcome: Mapping[str, Any], verb
             return session.word(f"done.{verb}", name=name)
     fields = [f"{label} {old} → {new}" for label, old, new in _differences(session, change)]
     return session.word("done.change", name=name, fields=", ".join(fields) or "-")
+
+
+def _sentence_of_setting(session: Session, change: Change, outcome: Mapping[str, Any]) -> str:
+    after, number = change.get("after"), outcome.get("revision")
+    name = clean(str(change["name"]))
+    if change["subject"] == "ban":
+        if after:
+            return session.word("done.ban", name=name, until=_until_of_ban(session, after))
+        return session.word("done.ban-ended" if change["verb"] == "expire" else "done.unban", name=name)
+    if not after:
+        return session.word("done.gateway-off", revision=f" {number}" if number else "")
+    terms = {key: session.word("say.yes" if after[key] else "say.no") for key in ("masquerade", "firewall")}
+    return session.word("done.gateway-on", **terms)
+
+
+def _until_of_ban(session: Session, ban: Document) -> str:
+    ends = ban.get("expires_at")
+    return session.word("until.at", when=session.clock.when(ends)) if ends else session.word("until.lifted")
 
 
 def _undone(change: Change) -> str:
@@ -111,8 +141,7 @@ def _until_phrase(session: Session, view: Mapping[str, Any], after: Document) ->
 def _planned(session: Session, change: Change) -> Iterator[str]:
     verb = str(change["verb"])
     kind = _undone(change) if verb == "undo" else verb
-    gone = change.get("subject") == "list" and not change.get("after")
-    mark = "-" if gone else _MARKS.get(kind, "~")
+    mark = _mark(change, kind)
     head = f"{mark} {session.word(f'verb.{verb}')} {clean(str(change['name']))}"
     if not change.get("after"):
         gone_from = change.get("before") or {}
@@ -124,6 +153,15 @@ def _planned(session: Session, change: Change) -> Iterator[str]:
     for label, old, new in rows:
         pad = " " * (column - wide(label) + 2)
         yield f"    {label}{pad}{new}" if not change.get("before") else f"    {label}{pad}{old} → {new}"
+
+
+def _mark(change: Change, kind: str) -> str:
+    """What a diff would put before the line: new, gone, or changed."""
+    if change.get("subject") == "mapping":
+        return _MARKS.get(kind, "~")
+    if not change.get("after"):
+        return "-"
+    return _MARKS.get(kind, "~") if change.get("before") else "+"
 
 
 def _differences(session: Session, change: Change) -> Iterator[tuple[str, str, str]]:
@@ -159,6 +197,8 @@ def _until(session: Session, document: Document) -> str:
     if "expires_at" not in document and "asked" not in document:
         return ""
     ends = document.get("expires_at")
+    if ends is None and "asked" not in document:
+        return session.word("until.lifted")
     if ends is None:
         return session.word("until.permanent-why", reason=clean(str(document.get("asked_value") or "-")))
     return session.clock.when(str(ends))

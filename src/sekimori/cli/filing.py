@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sekimori.cli.changes import describe_done, describe_plan
+from sekimori.cli.confirming import conclude
 from sekimori.cli.grammar import FileName, Writing
 from sekimori.cli.misuse import Misuse
 from sekimori.cli.session import Session
@@ -38,7 +39,7 @@ def apply(
             return describe_plan(session, outcome["changes"])
         return describe_done(session, outcome)
 
-    return session.answer(outcome, human, notices=_notices(outcome))
+    return conclude(session, outcome, human, outcomes=[outcome], notices=_notices(outcome))
 
 
 def diff(file: FileName = None, /, *, session: Session) -> int:

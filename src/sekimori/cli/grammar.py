@@ -51,13 +51,18 @@ class Terms:
     max_connections: str | None = None
     proxy_protocol: str | None = None
     idle: str | None = None
+    trigger: list[str] | None = None
+    hold: str | None = None
+    except_: list[str] | None = None
+    log: Annotated[bool | None, Parameter(negative="--no-log")] = None
     accept_risk: list[str] | None = None
 
     def said(self) -> dict[str, object]:
         """The API's fields that were given; `--accept-risk none` takes the acceptances back."""
-        said = _said(self)
-        if self.from_ is not None:
-            said["from"] = ",".join(self.from_)
+        said: dict[str, Any] = _said(self)
+        for name in ("from", "trigger", "except"):
+            if name in said:
+                said[name] = ",".join(said[name])
         if self.accept_risk is not None:
             said["accept_risk"] = [] if self.accept_risk == ["none"] else list(self.accept_risk)
         return said

@@ -7,9 +7,8 @@ from typing import Final
 
 from sekimori.cli.options import GLOBAL_FLAGS
 from sekimori.cli.text import wide
-from sekimori.cli.verbs import GROUPS, VERBS
-from sekimori.cli.words import has_word, word
-from sekimori.cli.words_help import EXAMPLES
+from sekimori.cli.verbs import GROUPS, NOUNS, VERBS, verbs_of
+from sekimori.cli.words import EXAMPLES, has_word, word
 
 __all__ = ["flags_of", "write_help", "write_overview"]
 
@@ -22,13 +21,16 @@ _METAVARS: Final = {
     "until": "TIME",
     "permanent": "REASON",
     "hours": "DAYS/TIMES",
-    "on": "ADDRESS",
+    "on": "WHERE",
     "via": "PLANE",
     "limit": "RATE",
     "limit_total": "RATE",
     "max_connections": "N",
     "proxy_protocol": "1|2",
     "idle": "DURATION",
+    "trigger": "PORTS",
+    "hold": "DURATION",
+    "except": "PORTS",
     "accept_risk": "NAME",
     "why": "TEXT",
     "history/limit": "N",
@@ -47,16 +49,17 @@ def write_overview(language: str) -> str:
     usage = ["sekimori", word("help.command", language), word("help.options-short", language)]
     blocks = [word("help.head", language), f"{word('help.usage', language)}: {' '.join(usage)}"]
     for group in GROUPS:
-        rows = [
-            (name, word(f"help.verb.{name}", language)) for name, verb in VERBS.items() if verb.group == group
-        ]
+        rows = [(name, word(f"help.verb.{name}", language)) for name in VERBS if _stands_in(name, group)]
+        rows += [(noun, _about(noun, language)) for noun, its_group in NOUNS.items() if its_group == group]
         blocks.append(_block(word(f"help.{group}", language), rows, 10))
     blocks += [_everywhere(language, 10), _examples("", language), word("help.more", language)]
     return "\n\n".join(blocks)
 
 
 def write_help(verb: str, language: str) -> str:
-    """The help of one verb."""
+    """The help of one verb, or of a noun."""
+    if verb in NOUNS:
+        return _write_noun(verb, language)
     entry = VERBS[verb]
     usage = " ".join(filter(None, ["sekimori", verb, entry.arguments, word("help.options-short", language)]))
     summary = word(f"help.verb.{verb}", language)
@@ -72,6 +75,27 @@ def write_help(verb: str, language: str) -> str:
     return "\n\n".join(blocks)
 
 
+def _write_noun(noun: str, language: str) -> str:
+    usage = " ".join(["sekimori", noun, word("help.command", language), word("help.options-short", language)])
+    rows = [(verb, word(f"help.verb.{noun} {verb}", language)) for verb in verbs_of(noun)]
+    blocks = [
+        f"{word('help.usage', language)}: {usage}",
+        _block(word("help.noun", language), rows, 10),
+        _everywhere(language, 10),
+        word("help.more", language),
+    ]
+    return "\n\n".join(blocks)
+
+
+def _stands_in(name: str, group: str) -> bool:
+    """Whether a verb has a line of its own under a heading; those of a noun share the noun's."""
+    return " " not in name and VERBS[name].group == group
+
+
+def _about(noun: str, language: str) -> str:
+    return word(f"help.noun.{noun}", language, verbs=", ".join(verbs_of(noun)))
+
+
 def flags_of(verb: str) -> tuple[list[str], list[tuple[str, bool]]]:
     """The names of a verb's arguments; and of its flags, with whether each takes a value."""
     from sekimori.cli.grammar import build
@@ -83,7 +107,8 @@ def flags_of(verb: str) -> tuple[list[str], list[tuple[str, bool]]]:
         if not one.parse or one.name == "*":
             continue
         if one.name.startswith("--"):
-            flags.append((one.name.removeprefix("--").replace("-", "_"), one.hint is not bool))
+            switch = one.hint in (bool, bool | None)
+            flags.append((one.name.removeprefix("--").replace("-", "_"), not switch))
         else:
             arguments.append(one.name.lower())
     return arguments, flags

@@ -11,7 +11,7 @@ from typing import Any
 from sekimori.cli.misuse import Misuse, nearest, read_refusal
 from sekimori.cli.options import Options, scan
 from sekimori.cli.session import Session
-from sekimori.cli.verbs import VERBS
+from sekimori.cli.verbs import NOUNS, VERBS, take_verb, verbs_of
 from sekimori.cli.words import choose_language
 from sekimori.model.errors import Problem
 
@@ -54,21 +54,26 @@ def _run(words: Sequence[str]) -> int:
 
 def _dispatch(session: Session, words: list[str]) -> int:
     options = session.options
-    verb = next((text for text in words if not text.startswith("-")), None)
+    verb = take_verb(words)
     if options.version:
-        verb, words = "version", ["version"]
-    if verb is None:
+        verb, words = "version", []
+    if not verb:
         return _without_verb(session, words)
-    if verb not in VERBS:
-        near = nearest(verb, VERBS)
-        raise Misuse("unknown-verb", fix="hint.did-you-mean" if near else "hint.verbs", text=verb, near=near)
-    words.remove(verb)
+    if verb not in VERBS and not (verb in NOUNS and options.help):
+        raise _unknown(verb)
     if options.help:
         from sekimori.cli.help import write_help
 
         session.print(write_help(verb, options.language))
         return 0
     return call(session, verb, words)
+
+
+def _unknown(verb: str) -> Misuse:
+    if verb in NOUNS:
+        return Misuse("no-noun-verb", verb=verb, text=verb, verbs=", ".join(verbs_of(verb)))
+    near = nearest(verb, [*VERBS, *NOUNS])
+    return Misuse("unknown-verb", fix="hint.did-you-mean" if near else "hint.verbs", text=verb, near=near)
 
 
 def _without_verb(session: Session, words: Sequence[str]) -> int:

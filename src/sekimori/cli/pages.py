@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from sekimori.cli.session import Session
-from sekimori.cli.text import all_sources, clean, owner_label, size, wide
+from sekimori.cli.text import aligned, all_sources, clean, owner_label, size
 from sekimori.cli.words import has_word
 
 __all__ = ["page_mapping", "page_preset", "page_status"]
@@ -21,7 +21,7 @@ _PLAIN: Final = ("via", "limit", "limit_total", "max_connections", "idle", "pres
 def page_mapping(session: Session, view: View) -> str:
     """Everything about one mapping, a line each; what is not set is left out."""
     rows = [*_rows_state(session, view), *_rows_terms(session, view), *_rows_traffic(session, view)]
-    return _lines((session.word(f"field.{field}"), clean(text)) for field, text in rows if text)
+    return aligned((session.word(f"field.{field}"), clean(text)) for field, text in rows if text)
 
 
 def page_preset(session: Session, preset: View) -> str:
@@ -40,7 +40,7 @@ def page_preset(session: Session, preset: View) -> str:
         "note": _translated(preset["note"], language),
     }
     ending = session.word("presets.to-open", name=preset["name"])
-    lines = _lines((session.word(f"field.{field}"), clean(text)) for field, text in rows.items() if text)
+    lines = aligned((session.word(f"field.{field}"), clean(text)) for field, text in rows.items() if text)
     return "\n".join([lines, "", ending])
 
 
@@ -54,12 +54,14 @@ def page_status(session: Session, about: View) -> str:
     if about.get("config") and not about.get("config_exists", True):
         shown["config"] = session.word("status.not-there", path=about["config"])
     rows = [(_status_word(session, key), clean(_flat(session, key, value))) for key, value in shown.items()]
-    return "\n".join([session.word("status.running", socket=session.socket), "", _lines(rows)])
+    return "\n".join([session.word("status.running", socket=session.socket), "", aligned(rows)])
 
 
 def _rows_state(session: Session, view: View) -> Iterator[Row]:
     status, clock = view["status"], session.clock
     yield "name", view["name"]
+    kind = view.get("kind", "forward")
+    yield "kind", "" if kind == "forward" else _word_of(session, "kind", kind)
     state = session.word(f"state.{status['state']}")
     if status.get("since"):
         state = session.word("show.since", state=state, when=clock.when(status["since"]))
@@ -78,6 +80,9 @@ def _rows_terms(session: Session, view: View) -> Iterator[Row]:
     yield "to", view["to"]
     targets = [target for target in view["status"].get("targets") or () if target not in view["to"]]
     yield "targets", ", ".join(targets)
+    if view.get("trigger"):
+        yield "trigger", session.word("show.trigger", ports=view["trigger"], hold=view["hold"])
+    yield "except", view.get("except") or ""
     yield "from", all_sources(view["from"], session.options.language)
     if ends := view.get("expires_at"):
         yield "until", f"{clock.when(ends)} ({clock.left(ends)}; {clock.stamp(ends)})"
@@ -91,6 +96,7 @@ def _rows_terms(session: Session, view: View) -> Iterator[Row]:
     yield "managed_by", view.get("managed_by") or ""
     yield "path", " → ".join(view.get("path") or ())
     yield "proxy_protocol", f"v{view['proxy_protocol']}" if view.get("proxy_protocol") else ""
+    yield "log", session.word("say.yes") if view.get("log") else ""
     yield "risk", session.word(f"risk.{view['risk']}") if view.get("risk") else ""
     yield "accept_risk", ", ".join(view.get("accept_risk") or ())
     yield "created", clock.when(view["created_at"]) if view.get("created_at") else ""
@@ -113,12 +119,13 @@ def _rows_traffic(session: Session, view: View) -> Iterator[Row]:
 
 
 def _counts(session: Session, causes: Mapping[str, int] | None) -> str:
-    return ", ".join(f"{_cause(session, cause)} {count}" for cause, count in (causes or {}).items() if count)
+    counts = ((_word_of(session, "cause", cause), count) for cause, count in (causes or {}).items())
+    return ", ".join(f"{cause} {count}" for cause, count in counts if count)
 
 
-def _cause(session: Session, name: str) -> str:
-    """The word for a cause; a newer daemon may have more of them."""
-    return session.word(f"cause.{name}") if has_word(f"cause.{name}") else name
+def _word_of(session: Session, group: str, name: str) -> str:
+    """The word for a cause or a kind; a newer daemon may have more of them."""
+    return session.word(f"{group}.{name}") if has_word(f"{group}.{name}") else name
 
 
 def _status_word(session: Session, key: str) -> str:
@@ -139,9 +146,3 @@ def _flat(session: Session, key: str, value: object) -> str:
     if key.endswith("_at") and isinstance(value, str):
         return f"{session.clock.when(value)} ({session.clock.ago(value)})"
     return "-" if value is None else str(value)
-
-
-def _lines(rows: Iterable[Row]) -> str:
-    listed = list(rows)
-    column = max((wide(label) for label, _ in listed), default=0)
-    return "\n".join(f"{label}{' ' * (column - wide(label) + 2)}{text}" for label, text in listed)

@@ -8,7 +8,7 @@ from importlib.metadata import version as installed_version
 
 from sekimori.cli.misuse import Misuse, nearest
 from sekimori.cli.session import Session
-from sekimori.cli.verbs import VERBS
+from sekimori.cli.verbs import NOUNS, VERBS
 
 __all__ = ["help_", "up", "version"]
 
@@ -40,16 +40,17 @@ def version(*, session: Session) -> int:
     return session.answer({"version": number}, lambda: f"sekimori {number}")
 
 
-def help_(verb: str | None = None, /, *, session: Session) -> int:
+def help_(*verb: str, session: Session) -> int:
     """Explain a command, or the whole program."""
     from sekimori.cli.help import write_help, write_overview
 
     language = session.options.language
-    if verb is None:
+    name = " ".join(verb)
+    if not name:
         session.print(write_overview(language))
         return 0
-    if verb not in VERBS:
-        near = nearest(verb, VERBS)
-        raise Misuse("unknown-verb", fix="hint.did-you-mean" if near else "hint.verbs", text=verb, near=near)
-    session.print(write_help(verb, language))
+    if name not in VERBS and name not in NOUNS:
+        near = nearest(name, [*VERBS, *NOUNS])
+        raise Misuse("unknown-verb", fix="hint.did-you-mean" if near else "hint.verbs", text=name, near=near)
+    session.print(write_help(name, language))
     return 0

@@ -47,9 +47,10 @@ class Session:
     @cached_property
     def client(self) -> Client:
         """The one client, not yet connected."""
+        from sekimori.cli.whence import find_caller
         from sekimori.client import Client
 
-        return Client(self.socket, language=self.options.language)
+        return Client(self.socket, language=self.options.language, caller=find_caller(self.options.environ))
 
     def word(self, key: str, **facts: object) -> str:
         """A sentence in this run's language."""

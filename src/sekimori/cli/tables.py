@@ -25,6 +25,7 @@ from sekimori.model.mapping import fold_fields
 
 __all__ = [
     "draw",
+    "draw_bans",
     "draw_flows",
     "draw_history",
     "draw_mappings",
@@ -146,7 +147,7 @@ def _cells(session: Session, view: View) -> dict[str, str | Text]:
     counters = view["counters"]
     return {
         "name": view["name"],
-        "leads": " → ".join(lead(view)),
+        "leads": clean(" → ".join(lead(view, session.options.language))),
         "sources": clean(short_sources(view["from"], session.options.language)),
         "until": session.clock.until(view),
         "state": state_word(session, view["status"]["state"]),
@@ -205,6 +206,21 @@ def draw_history(session: Session, revisions: Sequence[View]) -> str:
             one["door"],
             _what(session, one["rows"]),
             _why(session, one["why"]),
+        )
+    return draw(table)
+
+
+def draw_bans(session: Session, bans: Sequence[View]) -> str:
+    """Who is kept out."""
+    table = _table(session, "banned", "until", "who", "when", "why")
+    for one in bans:
+        ends = one["expires_at"]
+        table.add_row(
+            one["name"],
+            session.clock.when(ends) if ends else session.word("until.lifted"),
+            _manager(session, one),
+            session.clock.when(one["created_at"]),
+            clean(str(one["reason"])),
         )
     return draw(table)
 

@@ -6,7 +6,7 @@ Instants come from the API as ISO 8601 in UTC and are shown in the local zone.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -14,9 +14,12 @@ from sekimori.cli.words import word
 
 __all__ = [
     "Clock",
+    "aligned",
     "all_sources",
     "clean",
     "lead",
+    "led_to",
+    "opened",
     "outside",
     "owner_label",
     "short_sources",
@@ -45,6 +48,13 @@ def wide(text: str) -> int:
     )
 
 
+def aligned(rows: Iterable[tuple[str, str]]) -> str:
+    """A line for each label and its text, the texts below each other."""
+    listed = list(rows)
+    column = max((wide(label) for label, _ in listed), default=0)
+    return "\n".join(f"{label}{' ' * (column - wide(label) + 2)}{text}" for label, text in listed)
+
+
 def size(count: float) -> str:
     """Bytes with a binary unit: `0 B`, `1.2 MiB`."""
     amount = float(count)
@@ -70,10 +80,29 @@ def outside(view: Mapping[str, Any]) -> str:
     return ", ".join(heads if said else specs)
 
 
-def lead(view: Mapping[str, Any]) -> tuple[str, str]:
-    """What is open, with its address where it is not on all of them; and where it leads."""
+def lead(view: Mapping[str, Any], language: str) -> tuple[str, str]:
+    """What is open, with its address where it is not on all of them; and where it leads.
+
+    What is no forward is told as what it is: a DMZ host with its exceptions, a trigger with its ports.
+    """
     on = view.get("on")
-    return outside(view) + (f" @{on}" if on else ""), str(view["to"])
+    return opened(view, language) + (f" @{on}" if on else ""), led_to(view, language)
+
+
+def opened(view: Mapping[str, Any], language: str) -> str:
+    """The outside ports, and what a DMZ host does not get of them."""
+    ports = outside(view)
+    return (
+        word("lead.except", language, ports=ports, excepted=view["except"]) if view.get("except") else ports
+    )
+
+
+def led_to(view: Mapping[str, Any], language: str) -> str:
+    """The target: of a trigger whoever sets it off, and with the kind where nothing is rewritten."""
+    if view.get("trigger"):
+        return word("lead.trigger", language, ports=view["trigger"])
+    kind = view.get("kind")
+    return f"{view['to']} ({word(f'kind.{kind}', language)})" if kind in ("permit", "pinhole") else view["to"]
 
 
 def all_sources(sources: str, language: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["GROUPS", "VERBS", "Verb"]
+__all__ = ["GROUPS", "NOUNS", "VERBS", "Verb", "take_verb", "verbs_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class Verb:
     arguments: str = ""
 
 
-GROUPS: Final = ("everyday", "look", "file", "run")
+GROUPS: Final = ("everyday", "look", "guard", "file", "run")
 
-VERBS: Final = {
+VERBS: Final[dict[str, Verb]] = {
     "open": Verb("everyday", "writing", "open_", "PORTS --to TARGET"),
     "close": Verb("everyday", "writing", "close", "NAME..."),
     "extend": Verb("everyday", "writing", "extend", "NAME [DURATION]"),
@@ -42,10 +42,44 @@ VERBS: Final = {
     "history": Verb("look", "reading", "history", "[NAME]"),
     "status": Verb("look", "reading", "status"),
     "presets": Verb("look", "reading", "presets", "[WORD]"),
+    "gateway status": Verb("guard", "guarding", "status"),
+    "gateway enable": Verb("guard", "gateway", "enable"),
+    "gateway disable": Verb("guard", "gateway", "disable"),
+    "confirm": Verb("guard", "confirming", "confirm"),
+    "ban": Verb("guard", "banning", "ban", "ADDRESS"),
+    "unban": Verb("guard", "banning", "unban", "ADDRESS"),
+    "bans": Verb("guard", "guarding", "bans"),
+    "kill": Verb("guard", "banning", "kill", "NAME|SOURCE"),
+    "doctor": Verb("guard", "doctor", "doctor", "[NAME]"),
     "apply": Verb("file", "filing", "apply", "[FILE]"),
     "diff": Verb("file", "filing", "diff", "[FILE]"),
     "export": Verb("file", "reading", "export"),
     "up": Verb("run", "running", "up"),
     "version": Verb("run", "running", "version"),
-    "help": Verb("run", "running", "help_", "[COMMAND]"),
+    "help": Verb("run", "running", "help_", "[COMMAND...]"),
 }
+"""By what is typed: one word, or a noun and what is done with it."""
+
+NOUNS: Final = {name.partition(" ")[0]: verb.group for name, verb in VERBS.items() if " " in name}
+"""The nouns, and the group that each stands in."""
+
+
+def verbs_of(noun: str) -> tuple[str, ...]:
+    """What can be done with a noun, in the order of the help."""
+    return tuple(name.partition(" ")[2] for name in VERBS if name.startswith(f"{noun} "))
+
+
+def take_verb(words: list[str]) -> str:
+    """Take out of `words` what names the command: the first that is no option, and of a noun the next.
+
+    It need not be a verb there is: `''` where nothing was named, a noun alone where it stands alone.
+    """
+    verb = _take_first(words)
+    return f"{verb} {_take_first(words)}".strip() if verb in NOUNS else verb
+
+
+def _take_first(words: list[str]) -> str:
+    first = next((text for text in words if not text.startswith("-")), "")
+    if first:
+        words.remove(first)
+    return first

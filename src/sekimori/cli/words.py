@@ -8,15 +8,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from sekimori.cli.words_help import HELP
+from sekimori.cli import words_confirm, words_doctor, words_gateway, words_help
 from sekimori.cli.words_talk import TALK
 
-__all__ = ["LANGUAGES", "WORDS", "choose_language", "has_word", "word"]
+__all__ = ["EXAMPLES", "LANGUAGES", "WORDS", "choose_language", "has_word", "word"]
 
 LANGUAGES: Final = ("en", "ja")
 
-WORDS: Final[Mapping[str, tuple[str, str]]] = {**TALK, **HELP}
+WORDS: Final[Mapping[str, tuple[str, str]]] = {
+    **TALK,
+    **words_help.HELP,
+    **words_gateway.GATEWAY,
+    **words_confirm.CONFIRM,
+    **words_doctor.DOCTOR,
+}
 """Key to its sentence in each of `LANGUAGES`, in that order."""
+
+EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
+    **words_help.EXAMPLES,
+    **words_gateway.EXAMPLES,
+    **words_confirm.EXAMPLES,
+    **words_doctor.EXAMPLES,
+}
+"""Lines to type, by verb; the same in every language."""
 
 
 def word(key: str, language: str, **facts: object) -> str:

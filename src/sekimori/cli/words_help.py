@@ -60,8 +60,10 @@ HELP: Final[dict[str, tuple[str, str]]] = {
     "help.verb.help": ("explain a command", "コマンドの説明"),
     # -- arguments -----------------------------------------------------------------------------
     "help.argument.ports": (
-        "8080, udp/7000-7010, tcp+udp/53, 5136:25565 (outside:inside), or a preset such as minecraft",
-        "8080、udp/7000-7010、tcp+udp/53、5136:25565（外側:内側）、または minecraft などのプリセット",
+        "8080, udp/7000-7010, tcp+udp/53, 5136:25565 (outside:inside), sctp/2905; gre, esp, 6in4 (no ports); "
+        "dmz (all that nothing else claims); or a preset such as minecraft",
+        "8080、udp/7000-7010、tcp+udp/53、5136:25565（外側:内側）、sctp/2905、gre・esp・6in4（ポートなし）、"
+        "dmz（残りのすべて）、または minecraft などのプリセット",
     ),
     "help.argument.name": (
         "the mapping's name, id or outside port (8080, udp/53)",
@@ -90,14 +92,19 @@ HELP: Final[dict[str, tuple[str, str]]] = {
     ),
     "help.flag.ports": ("other ports, written as for open", "ポートの変更（書き方は open と同じ）"),
     "help.flag.to": (
-        "where it leads: address, DNS name or 'self', with a port if it differs",
-        "転送先: アドレス、DNS 名、self。必要ならポートも",
+        "where it leads: address, DNS name, device:NAME or a MAC address (followed when it moves), "
+        "[::10/-64] (an IPv6 host in any prefix) or 'self', with a port if it differs",
+        "転送先: アドレス、DNS 名、device:名前 か MAC アドレス（移動しても追う）、[::10/-64]"
+        "（プレフィックスを問わない IPv6 ホスト）、self。必要ならポートも",
     ),
     "help.flag.from": (
         "who may come in: prefixes, anyone, lan, or a named list; repeat or use commas",
         "接続元: プレフィックス、anyone、lan、リスト名（カンマ区切りか繰り返し）",
     ),
-    "help.flag.for": ("for how long: 2h, 1d12h (24h unless said)", "期間: 2h、1d12h（省略時は 24h）"),
+    "help.flag.for": (
+        "for how long: 2h, 1d12h (24h unless said; dmz 1h)",
+        "期間: 2h、1d12h（省略時は 24h、dmz は 1h）",
+    ),
     "help.flag.until": (
         "until when: 18:00, tonight, 'tomorrow 09:00', 2026-12-01",
         "いつまで: 18:00、tonight、'tomorrow 09:00'、2026-12-01",
@@ -107,8 +114,11 @@ HELP: Final[dict[str, tuple[str, str]]] = {
         "only then: mon-fri/09:00-18:00, daily/22:00-06:00",
         "開ける時間帯: mon-fri/09:00-18:00、daily/22:00-06:00",
     ),
-    "help.flag.on": ("listen on this address only", "このアドレスだけで待ち受ける"),
-    "help.flag.via": ("by which plane: auto or relay", "方式: auto か relay"),
+    "help.flag.on": (
+        "at this outside address or interface only: 192.0.2.1, eth1",
+        "この外側アドレスかインターフェイスだけで開ける: 192.0.2.1、eth1",
+    ),
+    "help.flag.via": ("by which plane: auto, kernel or relay", "方式: auto、kernel、relay"),
     "help.flag.limit": ("new connections per source: 20/min", "接続元ごとの新規接続の上限: 20/min"),
     "help.flag.limit_total": (
         "new connections of all sources together: 200/min",
@@ -120,6 +130,22 @@ HELP: Final[dict[str, tuple[str, str]]] = {
         "PROXY protocol 1 か 2 で接続元を転送先に伝える",
     ),
     "help.flag.idle": ("end a connection silent this long: 10m", "無通信の接続を切るまでの時間: 10m"),
+    "help.flag.trigger": (
+        "open when a LAN host sends to these ports, to that host; takes the place of --to",
+        "LAN の機器がこのポートへ送ると、その機器に開く（--to の代わり）",
+    ),
+    "help.flag.hold": (
+        "how long a trigger's ports stay with that host: 10m unless said, 1d at most",
+        "トリガーで開いたポートを保つ時間（省略時は 10m、上限は 1d）",
+    ),
+    "help.flag.except": (
+        "what a DMZ host does not get: tcp/443; repeat or use commas",
+        "DMZ ホストに届けないもの: tcp/443（カンマ区切りか繰り返し）",
+    ),
+    "help.flag.log": (
+        "log new connections, at a limited rate; --no-log ends that",
+        "新しい接続を頻度を抑えて記録する（やめるには --no-log）",
+    ),
     "help.flag.accept_risk": (
         "accept a risk a refusal named; repeatable",
         "拒否で示された危険を承知する（繰り返し可）",
@@ -163,6 +189,12 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "sekimori open 2222:22 --to 192.168.1.5 --from 198.51.100.0/24 --until tonight",
         "sekimori open udp/7000-7010 --to cam.lan --hours mon-fri/09:00-18:00",
         "sekimori open minecraft --to 192.168.1.20 --foreground",
+        "sekimori open 8080 --to device:nas",
+        "sekimori open 51820/udp --to self --on eth1",
+        "sekimori open gre --to 192.168.1.5",
+        "sekimori open 443 --to '[::10/-64]'",
+        "sekimori open dmz --to 192.168.1.50 --except tcp/443",
+        "sekimori open tcp/113 --trigger tcp/6667",
     ),
     "close": ("sekimori close minecraft", "sekimori close web --now --why 'moved to the new server'"),
     "extend": ("sekimori extend minecraft 2h", "sekimori extend web --until 2026-12-01"),

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sekimori.cli.changes import describe_done, describe_plan, merge
+from sekimori.cli.confirming import conclude
 from sekimori.cli.grammar import Lasting, Terms, Writing
 from sekimori.cli.misuse import Misuse
 from sekimori.cli.session import Session
-from sekimori.cli.text import all_sources, clean, outside
+from sekimori.cli.text import all_sources, clean, led_to, opened
 from sekimori.model.errors import Problem
 
 __all__ = ["close", "edit", "extend", "open_", "pause", "resume", "tell", "tell_opened", "undo"]
@@ -31,7 +32,7 @@ def open_(
     """Open a port and lead it to a target."""
     if not ports:
         raise Problem("missing", key="PORTS", example=_EXAMPLE)
-    if not terms.to:
+    if not terms.to and not terms.trigger:
         raise Problem("missing", key="--to", example=f"sekimori open {ports} --to 192.168.1.5")
     if foreground and writing.plan:
         raise Misuse("together", verb="open", text="--foreground", value="--plan")
@@ -129,7 +130,7 @@ def tell(session: Session, outcome: Outcome, done: Callable[[], str] | None = No
             return describe_plan(session, outcome["changes"])
         return done() if done is not None else describe_done(session, outcome)
 
-    return session.answer(outcome, human, notices=outcome.get("notices") or ())
+    return conclude(session, outcome, human, outcomes=[outcome], notices=outcome.get("notices") or ())
 
 
 def tell_opened(session: Session, outcome: Outcome, ending: str = "open.to-close") -> str:
@@ -145,9 +146,9 @@ def _opened(session: Session, view: Mapping[str, Any], ending: str) -> Iterable[
     yield session.word(
         "open.done",
         name=view["name"],
-        ports=outside(view),
+        ports=opened(view, session.options.language),
         where=where,
-        target=clean(str(view["to"])),
+        target=clean(led_to(view, session.options.language)),
         sources=all_sources(view["from"], session.options.language),
         until=clean(session.clock.until_phrase(view)),
         ending=session.word(ending, name=view["name"]),
@@ -188,7 +189,8 @@ def _each(session: Session, verb: str, names: tuple[str, ...], act: Callable[[st
             return describe_plan(session, whole["changes"])
         return "\n".join(describe_done(session, one) for one in outcomes)
 
-    return session.answer(whole if outcomes else None, human, notices=whole["notices"], problems=problems)
+    data = whole if outcomes else None
+    return conclude(session, data, human, outcomes=outcomes, notices=whole["notices"], problems=problems)
 
 
 def _confirm_cut(session: Session, names: tuple[str, ...]) -> None:

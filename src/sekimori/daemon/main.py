@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import os
 import resource
 import secrets
@@ -18,33 +19,49 @@ from typing import Final
 
 import structlog
 
+from sekimori.daemon.meters import Meters
 from sekimori.daemon.settings import Settings, read_settings
-from sekimori.daemon.usage import from_counters, to_counters
 from sekimori.daemon.views import DaemonViews
 from sekimori.doors.api.feed import Feed
+from sekimori.doors.api.ports import Doctor
 from sekimori.gate.local import LocalGate
 from sekimori.host.clock import SystemClock
+from sekimori.host.leases import LeaseFiles
+from sekimori.host.links import Links
+from sekimori.host.listeners import read_connected
 from sekimori.host.notify import notify, watchdog_interval
 from sekimori.host.resolver import SystemResolver
+from sekimori.host.sightings import LanSightings
 from sekimori.host.state import hold_state
+from sekimori.host.sysctl import read_sysctl
 from sekimori.ledger.store import Ledger
+from sekimori.model.decision import GATEWAY_KEY
 from sekimori.model.errors import Problem
+from sekimori.model.gateway import Gateway
 from sekimori.model.mapping import Owner, OwnerKind
+from sekimori.model.network import Facts, Network, NetworkSettings, find_roles
 from sekimori.model.request import Context
-from sekimori.model.target import TargetKind
+from sekimori.model.target import Target, TargetKind
+from sekimori.planes.kernel.opening import KernelSide, open_kernel
 from sekimori.planes.relay.control import WorkerLostError
 from sekimori.planes.relay.plane import RelayPlane
+from sekimori.policy.machine import Machine
 from sekimori.policy.rules import Rules
 from sekimori.presets.load import Presets, load_presets
 from sekimori.reconcile.desired import Desired
-from sekimori.reconcile.engine import Engine
+from sekimori.reconcile.devices import Devices
+from sekimori.reconcile.engine import GROUND, Engine
 from sekimori.reconcile.names import Names
+from sekimori.reconcile.ports import Plane
 from sekimori.reconcile.writer import Writer
 
 __all__ = ["main"]
 
 _SAVE_EVERY: Final = 60.0
 """Seconds between savings of the figures of workers that are gone."""
+
+_KERNEL_TURN: Final = 10
+"""Savings of those for one of the kernel's, which are all read for it."""
 
 _log = structlog.get_logger("daemon")
 
@@ -80,11 +97,13 @@ async def _run(settings: Settings, presets: Presets) -> None:
     _make_private(settings.relay_dir)
     relay = RelayPlane(settings.relay_dir, settings.workers, settings.worker_user)
     # Together: workers take as long to start as a large ledger takes to read.
-    _, ledger = await asyncio.gather(
-        relay.start(float(settings.config.relay.grace)), asyncio.to_thread(Ledger.open, settings.state_dir)
+    _, ledger, kernel = await asyncio.gather(
+        relay.start(float(settings.config.relay.grace)),
+        asyncio.to_thread(Ledger.open, settings.state_dir),
+        asyncio.to_thread(open_kernel),
     )
     try:
-        await _Daemon(settings, presets, ledger, relay).run()
+        await _Daemon(settings, presets, ledger, relay, kernel).run()
     finally:
         ledger.close()
 
@@ -92,7 +111,9 @@ async def _run(settings: Settings, presets: Presets) -> None:
 class _Daemon:
     """The parts of one process, joined."""
 
-    def __init__(self, settings: Settings, presets: Presets, ledger: Ledger, relay: RelayPlane) -> None:
+    def __init__(
+        self, settings: Settings, presets: Presets, ledger: Ledger, relay: RelayPlane, kernel: KernelSide
+    ) -> None:
         self._settings = settings
         self._ledger = ledger
         self._clock = clock = SystemClock()
@@ -101,28 +122,52 @@ class _Daemon:
         self._reload = asyncio.Event()
         self._fault: Problem | None = None
         self._relay = relay
-        planes = {self._relay.name: self._relay}
+        self._kernel = kernel
+        # In this order they act: a port that moves to the kernel is let go of by the relay first.
+        planes: dict[str, Plane] = {relay.name: relay, kernel.name: kernel}
         self._names = Names(SystemResolver(), clock, self._name_changed)
+        section = settings.config.network
+        self._roles = NetworkSettings(section.wan, section.lan)
+        self._network = Network()
+        self._links = Links(self._network_changed, lambda _neighbours: self._devices.wake())
+        places = settings.config.network.leases
+        files = LeaseFiles() if places is None else LeaseFiles(places)
+        sightings = LanSightings(self._links.neighbours, lambda: self._network, files)
+        self._devices = Devices(sightings, clock, self._device_moved)
         self._writer = Writer(ledger, feed.publish)
         grace = float(settings.config.relay.grace)
-        desired = Desired(lambda: ledger.snapshot, self._names, planes, grace)
+        desired = Desired(lambda: ledger.snapshot, self._names, self._devices, planes, grace)
         self._engine = Engine(self._writer, planes, clock, desired, feed.publish)
         rules = Rules(
             new_id=lambda: f"m{secrets.token_hex(5)}",
             danger_for=presets.danger_for,
-            planes=(self._relay,),
+            planes=(kernel, relay),
             lifetime=settings.config.policy.lifetime,
             longest=settings.config.policy.longest,
+            confirm_within=settings.config.policy.confirm,
+            connected=read_connected,
+            machine=Machine(lambda: kernel.obstacle, lambda: self._network, read_sysctl),
+            owned=lambda owner: self._devices.owned(owner.id),
         )
-        relay.on_change = self._engine.wake
-        self._gate = LocalGate(self._writer, self._engine, planes, self._names, clock, rules)
+        relay.on_change = kernel.on_change = self._engine.wake
+        kernel.guests = lambda: ledger.snapshot.by_plane(relay.name)
+        kernel.workers = lambda: relay.worker_pids
+        kernel.last_gateway = lambda: last_gateway(ledger)
+        self._meters = Meters(ledger, relay, kernel)
+        self._gate = LocalGate(self._writer, self._engine, planes, self._names, self._devices, clock, rules)
+
+        def open_doctor() -> Doctor:
+            from sekimori.daemon.doctor import open_clinic  # late: the start does not wait for it
+
+            return open_clinic(ledger, self._engine, desired, rules.machine, settings.state_dir, clock.now)
+
         self._views = DaemonViews(
-            settings, ledger, self._engine, self._gate, self._relay, feed, clock, presets, rules
+            settings, ledger, self._engine, self._gate, self._meters, feed, clock, presets, rules, open_doctor
         )
 
     async def run(self) -> None:
         """Serve until told to stop."""
-        self._relay.figures.carried = to_counters(self._ledger.load_usage())
+        self._meters.load()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -133,16 +178,31 @@ class _Daemon:
             leave = self._settings.leave_flows
         finally:
             notify("STOPPING=1")
+            await self._links.close()
             await self._relay.stop(leave=leave)
-            self._save_usage()
+            self._meters.save()
+            await self._meters.save_kernel()
+            await self._kernel.close()
             self._writer.close()
             self._feed.close()
 
     async def _serve(self) -> None:
         self._names.keep(m.target.host for m in self._ledger.snapshot if m.target.kind is TargetKind.NAME)
+        # Before the engine first runs: nothing is to be closed because nobody has looked yet.
+        await self._links.start()
+        self._kernel.start()
+        await self._devices.start(
+            m.target for m in self._ledger.snapshot if m.target.kind is TargetKind.DEVICE
+        )
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(self._names.run(), name="names")]
+            running = [
+                tasks.create_task(self._names.run(), name="names"),
+                tasks.create_task(self._devices.run(), name="devices"),
+                tasks.create_task(self._kernel.run(), name="kernel"),
+            ]
             await self._engine.ensure()
+            running.append(tasks.create_task(self._gate.confirming.run(), name="confirm"))
+            await self._meters.settle()
             if self._settings.config_file_exists:
                 await self._sync()
             running += [
@@ -155,6 +215,7 @@ class _Daemon:
             if self._settings.attached:
                 running.append(tasks.create_task(self._end_with_stdin(), name="stdin"))
             await self._stop.wait()
+            await self._gate.confirming.revert_all("the daemon was stopped before it was confirmed")
             for task in running:
                 task.cancel()
         if self._fault is not None:
@@ -211,19 +272,11 @@ class _Daemon:
             notify("READY=1")
 
     async def _keep_figures(self) -> None:
-        while True:
+        for turn in itertools.count(1):
             await asyncio.sleep(_SAVE_EVERY)
-            self._save_usage()
-
-    def _save_usage(self) -> None:
-        standing = {m.id for m in self._ledger.snapshot}
-        carried = self._relay.figures.carried
-        for key in carried.keys() - standing:
-            del carried[key]
-        try:
-            self._ledger.save_usage({key: from_counters(value) for key, value in carried.items()})
-        except Problem as problem:  # figures are worth a word, not an outage
-            _log.warning("figures_not_saved", problem=problem.title())
+            self._meters.save()
+            if turn % _KERNEL_TURN == 0:
+                await self._meters.save_kernel()
 
     async def _keep_alive(self) -> None:
         interval = watchdog_interval()
@@ -246,8 +299,24 @@ class _Daemon:
         await ended.wait()
         self._stop.set()
 
+    def _network_changed(self, facts: Facts) -> None:
+        self._network = find_roles(facts, self._roles, self._network)
+        self._kernel.reframe(self._network)
+        self._engine.wake((GROUND,))
+
+    def _device_moved(self, target: Target) -> None:
+        self._engine.wake(m.id for m in self._ledger.snapshot.leading_to(target))
+
     def _name_changed(self, host: str) -> None:
-        self._engine.wake(m.id for m in self._ledger.snapshot if m.target.host == host)
+        self._engine.wake(m.id for m in self._ledger.snapshot.leading_to(Target(TargetKind.NAME, host)))
+
+
+def last_gateway(ledger: Ledger) -> Gateway | None:
+    """The gateway that was enabled last, whether or not it still is."""
+    if ledger.snapshot.gateway is not None:
+        return ledger.snapshot.gateway
+    row = ledger.last_change(GATEWAY_KEY)
+    return Gateway.from_document(row.before) if row is not None and row.before else None
 
 
 def _make_private(directory: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import fields
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,22 +15,26 @@ from sekimori.config.export import export_toml
 from sekimori.config.load import load_config, parse_config
 from sekimori.config.schema import Config
 from sekimori.config.sync import plan_sync
+from sekimori.daemon.meters import Meters
 from sekimori.daemon.settings import Settings
 from sekimori.doors.api.feed import Feed
+from sekimori.doors.api.ports import Doctor
 from sekimori.gate.local import LocalGate
 from sekimori.gate.ports import Outcome
 from sekimori.ledger.journal import Revision
 from sekimori.ledger.store import Ledger
 from sekimori.model.actual import Counters, Flow, SourceUse, Status
+from sekimori.model.address import IPNetwork
 from sekimori.model.decision import Notice, Verb
+from sekimori.model.errors import Problem
 from sekimori.model.events import Event
 from sekimori.model.mapping import Owner
 from sekimori.model.request import Context, Reading
 from sekimori.model.snapshot import Snapshot
-from sekimori.planes.relay.plane import RelayPlane
+from sekimori.policy.machine import Machine
 from sekimori.policy.rules import Rules
 from sekimori.presets.load import Presets
-from sekimori.reconcile.engine import Engine
+from sekimori.reconcile.engine import GROUND, Engine
 from sekimori.reconcile.ports import Clock
 
 __all__ = ["DaemonViews"]
@@ -44,22 +49,38 @@ class DaemonViews:
         ledger: Ledger,
         engine: Engine,
         gate: LocalGate,
-        relay: RelayPlane,
+        meters: Meters,
         feed: Feed,
         clock: Clock,
         presets: Presets,
         rules: Rules,
+        open_doctor: Callable[[], Doctor],
     ) -> None:
         self.presets = presets
+        self._open_doctor = open_doctor
         self._settings = settings
         self._ledger = ledger
         self._engine = engine
         self._gate = gate
-        self._relay = relay
+        self._meters = meters
         self._feed = feed
         self._clock = clock
         self._rules = rules
         self._started = clock.now()
+
+    @property
+    def machine(self) -> Machine:
+        """This machine as a gateway."""
+        return self._rules.machine
+
+    @cached_property
+    def doctor(self) -> Doctor:
+        """Who looks for what keeps packets from the mappings; made when somebody first asks."""
+        return self._open_doctor()
+
+    def ground_problem(self) -> Problem | None:
+        """Why the gateway or the bans are not wholly real now."""
+        return self._engine.problem(GROUND)
 
     def snapshot(self) -> Snapshot:
         """The ledger's live mappings and lists."""
@@ -71,15 +92,19 @@ class DaemonViews:
 
     async def counters(self, ids: Sequence[str] | None = None) -> Mapping[str, Counters]:
         """Counters by mapping id, of all or of these."""
-        return await self._relay.counters(ids)
+        return await self._meters.counters(ids)
 
     async def flows(self, mapping_id: str) -> Sequence[Flow]:
         """The live flows of a mapping."""
-        return await self._relay.flows(mapping_id)
+        return await self._meters.flows(mapping_id)
 
     async def sources(self, mapping_id: str) -> Sequence[SourceUse]:
         """What each source did with a mapping."""
-        return await self._relay.sources(mapping_id)
+        return await self._meters.sources(mapping_id)
+
+    async def kill(self, mapping_id: str | None, source: IPNetwork | None) -> int:
+        """End live flows at once; how many."""
+        return await self._meters.kill(mapping_id, source)
 
     def history(
         self, *, limit: int = 50, before: int | None = None, subject: str | None = None
@@ -109,7 +134,7 @@ class DaemonViews:
             "config_exists": os.path.exists(config),  # as of now: `apply` reads it whenever it is there
             "zone": self._settings.zone,
             "revision": self._ledger.revision,
-            "planes": [{"name": self._relay.name, "workers": self._relay.worker_pids}],
+            "planes": self._meters.planes(),
             "counts": {"mappings": len(self._ledger.snapshot), **states},
         }
 
@@ -132,7 +157,7 @@ class DaemonViews:
             config, self._ledger.snapshot, reading, self._expired, lifetime=self._rules.lifetime
         )
         why = context.why or f"by {context.actor.label['en']}"
-        as_file = Context(config.owner, "file", why)
+        as_file = Context(config.owner, "file", why, context.caller)
         outcome = await (self._gate.explain if plan else self._gate.enact)(plans.asks, as_file)
         return outcome, (*plans.skipped, *self._need_restart(config))
 
@@ -151,7 +176,9 @@ class DaemonViews:
         running = self._settings.config
         if config.path != running.path:
             return ()
-        sections = [f.name for f in fields(config) if f.name in ("daemon", "api", "relay", "policy")]
+        sections = [
+            f.name for f in fields(config) if f.name in ("daemon", "api", "relay", "policy", "network")
+        ]
         changed = [name for name in sections if getattr(config, name) != getattr(running, name)]
         if not changed:
             return ()

@@ -75,11 +75,8 @@ class Ledger:
 
         Each mapping after a change gets the revision's number, and `at` as its creation when it
         had none; the answer holds the changes as they were stored. They are on the disk when
-        this returns.
-
-        Args:
-            within: seconds in which the context's caller must confirm the revision; None is not at all.
-            settles: revisions that wait to be confirmed no longer.
+        this returns. `within` is the seconds in which the context's caller must confirm the
+        revision, None is not at all; the revisions in `settles` wait to be confirmed no longer.
 
         Raises:
             Problem: `disk-full`, `state-unusable` or `ledger-failed`; nothing was changed.

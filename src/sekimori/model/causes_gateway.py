@@ -50,6 +50,10 @@ GATEWAY: Final[dict[str, tuple[str, str]]] = {
         " Others have something to confirm: {names}.",
         "ほかの人の確認待ちがあります: {names}。",
     ),
+    "left-standing": (
+        " Left as it is, because it was changed since: {names}.",
+        "その後に変更された次のものは、そのままにしました: {names}。",
+    ),
     "no-word-of": (
         "what became of revision {revision}",
         "リビジョン {revision} がどうなったか",

@@ -36,12 +36,12 @@ CONFIRM: Final[dict[str, Message]] = {
     "confirm-same-connection": Message(
         "conflict",
         (
-            "cannot confirm revision {revision} by the connection it was made by: that one was open before",
-            "Log in anew, without closing this session, and run 'sekimori confirm' there.",
+            "cannot confirm revision {revision} by a connection that was open before: only a new one shows that you can come in",
+            "Log in anew, without closing the sessions you have, and run 'sekimori confirm' there.",
         ),
         (
-            "リビジョン {revision} は、変更に使った接続からは確認できません: 変更の前から開いていた接続です",
-            "このセッションを閉じずに新しくログインし、そこで sekimori confirm を実行してください。",
+            "リビジョン {revision} は、変更の前から開いていた接続からは確認できません: 入れることは新しい接続でしか確かめられません",
+            "開いているセッションを閉じずに新しくログインし、そこで sekimori confirm を実行してください。",
         ),
     ),
 }

@@ -1,4 +1,4 @@
-"""A change that stands only for as long as nobody has to have been locked out by it: until it is confirmed."""
+"""A change that may have locked its asker out, and stands only until it is known that it has not."""
 
 from __future__ import annotations
 

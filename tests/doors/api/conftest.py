@@ -18,26 +18,36 @@ from sekimori.client import Client
 from sekimori.doors.api.access import Access
 from sekimori.doors.api.app import create_app
 from sekimori.doors.api.feed import Feed
+from sekimori.doors.api.ports import Doctor
 from sekimori.doors.api.server import serve
 from sekimori.doors.api.stream import Pace
 from sekimori.gate import LocalGate, Outcome
+from sekimori.gate.confirm import Waiting
 from sekimori.ledger.journal import Revision
 from sekimori.ledger.store import Ledger
 from sekimori.model.actual import Counters, Flow, SourceUse, Status
+from sekimori.model.address import IPNetwork
 from sekimori.model.decision import Notice
+from sekimori.model.errors import Problem
 from sekimori.model.events import Event
 from sekimori.model.lifetime import Lifetime
+from sekimori.model.pending import Pending
 from sekimori.model.request import Ask, Context, Reading
 from sekimori.model.snapshot import Snapshot
 from sekimori.model.target import Resolution
 from sekimori.planes.memory import MemoryPlane
+from sekimori.policy.machine import Machine
 from sekimori.policy.rules import Rules
 from sekimori.presets.load import Presets, load_presets
 from sekimori.reconcile.desired import Desired
-from sekimori.reconcile.engine import Engine
+from sekimori.reconcile.devices import Devices
+from sekimori.reconcile.engine import GROUND, Engine
 from sekimori.reconcile.names import Names
 from sekimori.reconcile.writer import Writer
 from sekimori.testing.clock import FakeClock
+from sekimori.testing.lan import FakeLan
+from sekimori.testing.machine import FakeMachine
+from tests.observe.diagnose.ward import Ward
 
 PRESETS = load_presets()
 
@@ -65,7 +75,10 @@ class World:
     measured: dict[str, Counters] = field(default_factory=dict)
     flow_list: list[Flow] = field(default_factory=list)
     source_list: list[SourceUse] = field(default_factory=list)
+    facts: FakeMachine = field(default_factory=FakeMachine)
+    killed: list[tuple[str | None, IPNetwork | None]] = field(default_factory=list)
     synced: list[tuple[str | None, str | None, Context, bool]] = field(default_factory=list)
+    doctor: Doctor = field(default_factory=lambda: Ward(Path("/nonexistent")).clinic)
 
     # -- the gate ----------------------------------------------------------------
 
@@ -83,12 +96,31 @@ class World:
         self._meet(context)
         return await self.gate_within.undo(revision, context, lifetime=lifetime, plan=plan)
 
+    async def confirm(self, context: Context) -> tuple[Pending, ...]:
+        self._meet(context)
+        return await self.gate_within.confirm(context)
+
+    @property
+    def waiting(self) -> Waiting:
+        return self.gate_within.waiting
+
     def _meet(self, context: Context) -> None:
         self.contexts.append(context)
         if self.raises is not None:
             raise self.raises
 
     # -- the views -----------------------------------------------------------------
+
+    @property
+    def machine(self) -> Machine:
+        return self.facts.machine
+
+    def ground_problem(self) -> Problem | None:
+        return self.engine.problem(GROUND)
+
+    async def kill(self, mapping_id: str | None, source: IPNetwork | None) -> int:
+        self.killed.append((mapping_id, source))
+        return 3
 
     def snapshot(self) -> Snapshot:
         return self.ledger.snapshot
@@ -136,12 +168,14 @@ def make_world(depth: int = 1000) -> World:
     writer = Writer(ledger, feed.publish)
     plane = MemoryPlane()
     names = Names(Hosts(), clock, lambda _host: None)
-    desired = Desired(lambda: ledger.snapshot, names, {"relay": plane}, grace=30)
+    devices = Devices(FakeLan(), clock, lambda _target: None)
+    desired = Desired(lambda: ledger.snapshot, names, devices, {"relay": plane}, grace=30)
     engine = Engine(writer, {"relay": plane}, clock, desired, feed.publish)
     numbers = itertools.count(1)
-    rules = Rules(lambda: f"m{next(numbers)}", PRESETS.danger_for, (plane,))
-    gate = LocalGate(writer, engine, {"relay": plane}, names, clock, rules)
-    return World(ledger, gate, engine, clock, feed, plane)
+    facts = FakeMachine()
+    rules = Rules(lambda: f"m{next(numbers)}", PRESETS.danger_for, (plane,), machine=facts.machine)
+    gate = LocalGate(writer, engine, {"relay": plane}, names, devices, clock, rules)
+    return World(ledger, gate, engine, clock, feed, plane, facts=facts)
 
 
 @pytest.fixture

@@ -47,6 +47,44 @@ async def test_open_answers_an_outcome_with_the_view(served: Served) -> None:
     assert (str(context.actor), context.door, context.why) == (view["owner"], "api", "a party")
 
 
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (
+            {"ports": "dmz", "to": "192.168.1.50", "except": ["tcp/443", "gre"], "log": True},
+            {"kind": "dmz", "ports": "dmz", "to": "192.168.1.50", "except": "gre,tcp/443", "log": True},
+        ),
+        (
+            {"ports": "113", "trigger": ["tcp/6667"], "hold": "5m"},
+            {"kind": "trigger", "to": "trigger", "trigger": "tcp/6667", "hold": "5m", "log": False},
+        ),
+        (
+            {"ports": "443", "to": "[::10/-64]:443", "on": "eth1"},
+            {"kind": "pinhole", "to": "[::10/-64]:443", "host": "::10/-64", "on": "eth1"},
+        ),
+        (
+            {"ports": "tcp/1723,gre", "to": "192.168.1.5"},
+            {"kind": "forward", "ports": "tcp/1723,gre", "to": "192.168.1.5", "except": None},
+        ),
+    ],
+)
+async def test_every_kind_is_shown_as_it_was_asked_for(
+    served: Served, words: dict[str, object], shown: dict[str, object]
+) -> None:
+    outcome = check(shapes.OutcomeBody, await served.call(served.client.open, words, plan=True))
+    (view,) = outcome["mappings"]
+    assert {key: view[key] for key in shown} == shown
+    (change,) = outcome["changes"]
+    assert (change["after"]["except"], change["after"]["log"]) == (view["except"], view["log"])
+
+
+async def test_a_dmz_host_has_the_gravest_class(served: Served) -> None:
+    outcome = await served.call(served.client.open, {"ports": "dmz", "to": "192.168.1.50"}, plan=True)
+    assert outcome["mappings"][0]["risk"] == "admin"
+    outcome = await served.call(served.client.open, {"ports": "gre", "to": "192.168.1.50"}, plan=True)
+    assert outcome["mappings"][0]["risk"] == "other"
+
+
 async def test_a_plan_changes_nothing(served: Served) -> None:
     outcome = check(shapes.OutcomeBody, await served.call(served.client.open, WEB, plan=True))
 

@@ -46,7 +46,7 @@ class Seated:
 pytestmark = pytest.mark.loopback
 
 TAKES_ANYTHING = {"/v1/mappings", "/v1/mappings/{ref}", "/v1/mappings/{ref}/who", "/v1/presets/{name}"}
-TAKES_ANYTHING |= {"/v1/status", "/v1/export"}
+TAKES_ANYTHING |= {"/v1/status", "/v1/export", "/v1/gateway", "/v1/bans", "/v1/pending"}
 """What is read there is a text that any text may be, or nothing."""
 
 OPERATIONS = [

@@ -36,6 +36,8 @@ def test_words_are_said_by_their_names() -> None:
         }
     )
     assert body.words() == {"from": ["lan", "office"], "for": "2h", "max_connections": 5}
+    body = shapes.ChangeBody.model_validate({"except": ["443"], "trigger": "80", "hold": "5m", "log": False})
+    assert body.words() == {"except": ["443"], "trigger": "80", "hold": "5m", "log": False}
 
 
 def test_every_route_is_described_once(described: dict[str, Any]) -> None:
@@ -49,6 +51,18 @@ def test_every_route_is_described_once(described: dict[str, Any]) -> None:
         ("/v1/mappings/{ref}", "delete"),
         ("/v1/mappings/{ref}/extend", "post"),
         ("/v1/mappings/{ref}/who", "get"),
+        ("/v1/gateway", "get"),
+        ("/v1/gateway", "put"),
+        ("/v1/gateway", "delete"),
+        ("/v1/bans", "get"),
+        ("/v1/bans", "post"),
+        ("/v1/bans/{prefix}", "delete"),
+        ("/v1/kill", "post"),
+        ("/v1/doctor", "get"),
+        ("/v1/doctor/fix", "post"),
+        ("/v1/doctor/undo", "post"),
+        ("/v1/pending", "get"),
+        ("/v1/confirm", "post"),
         ("/v1/history", "get"),
         ("/v1/undo", "post"),
         ("/v1/apply", "post"),
@@ -109,5 +123,6 @@ def test_a_view_shows_every_term_of_a_mapping() -> None:
         "schedule": "hours",
         "limits": "limit",
         "accepted_risks": "accept_risk",
+        "excepted": "except",
     }
     assert {told_otherwise.get(term, term) for term in terms} <= shown

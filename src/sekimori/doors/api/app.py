@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI
 
-from sekimori.doors.api import journal, mappings, services, stream, sync
+from sekimori.doors.api import bans, confirm, doctor, gateway, journal, mappings, services, stream, sync
 from sekimori.doors.api.access import Access
 from sekimori.doors.api.desk import Desk
 from sekimori.doors.api.entrance import Entrance
@@ -22,7 +22,17 @@ if TYPE_CHECKING:
 
 __all__ = ["create_app"]
 
-_ROUTERS: Final = (mappings.router, journal.router, sync.router, services.router, stream.router)
+_ROUTERS: Final = (
+    mappings.router,
+    gateway.router,
+    bans.router,
+    doctor.router,
+    confirm.router,
+    journal.router,
+    sync.router,
+    services.router,
+    stream.router,
+)
 
 _DESCRIPTION: Final = """\
 Opens ports, looks at them, changes and closes them; spoken over a unix socket. The kernel says

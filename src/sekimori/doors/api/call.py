@@ -11,14 +11,16 @@ from fastapi import Depends, Request
 from starlette.responses import Response
 
 from sekimori.doors.api.access import Role, Visitor
+from sekimori.doors.api.caller import read_caller_untrusted
 from sekimori.doors.api.desk import Desk
 from sekimori.doors.api.ports import Views
 from sekimori.doors.api.problems import language_of
 from sekimori.doors.api.render import Json, render_change, render_notice
+from sekimori.doors.api.waiting import render_confirm, render_pending
 from sekimori.model.causes import cause
 from sekimori.model.errors import Problem
 from sekimori.model.mapping import Mapping
-from sekimori.model.request import Ask, Context
+from sekimori.model.request import Ask, Caller, Context
 
 if TYPE_CHECKING:
     from sekimori.gate import Outcome
@@ -47,6 +49,8 @@ class Call:
     desk: Desk
     visitor: Visitor
     language: str
+    caller: Caller | None = None
+    """The connection that the visitor came to this machine by, as their end of the socket says."""
 
     @property
     def views(self) -> Views:
@@ -55,7 +59,7 @@ class Call:
 
     def context(self, why: str) -> Context:
         """What the journal keeps of this call."""
-        return Context(self.visitor.owner, _DOOR, why.strip())
+        return Context(self.visitor.owner, _DOOR, why.strip(), self.caller)
 
     async def enact(self, asks: Sequence[Ask], plan: bool, why: str) -> Response:
         """Put asks to the gate, or only have them explained, and answer the outcome.
@@ -63,8 +67,16 @@ class Call:
         Raises:
             Problem: what the gate refused.
         """
+        return await self.answer(await self.ask(asks, plan, why))
+
+    async def ask(self, asks: Sequence[Ask], plan: bool, why: str) -> Outcome:
+        """Put asks to the gate, or only have them explained.
+
+        Raises:
+            Problem: what the gate refused.
+        """
         act = self.desk.gate.explain if plan else self.desk.gate.enact
-        return await self.answer(await act(asks, self.context(why)))
+        return await act(asks, self.context(why))
 
     async def answer(self, outcome: Outcome, **more: Any) -> Response:
         """An outcome as an answer."""
@@ -75,8 +87,16 @@ class Call:
             "changes": [render_change(change) for change in outcome.changes],
             "mappings": await self.show(after),
             "notices": [render_notice(notice, self.language) for notice in outcome.notices],
+            "confirm": self._render_confirm(outcome),
         }
         return json_response(body | more)
+
+    def _render_confirm(self, outcome: Outcome) -> Json | None:
+        if outcome.pending is not None:
+            return render_pending(outcome.pending)
+        if outcome.confirm_within is None or self.caller is None:
+            return None
+        return render_confirm(self.caller, outcome.confirm_within)
 
     async def show(self, mappings: Iterable[Mapping]) -> list[Json]:
         """The views of mappings."""
@@ -93,7 +113,11 @@ def _calling(role: Role) -> Callable[[Request], Coroutine[Any, Any, Call]]:
         if visitor.role < role:
             raise Problem("not-permitted", what=cause("do-change"), who=visitor.name)
         _refuse_query(request)
-        return Call(request.app.state.desk, visitor, language_of(request.headers))
+        # Whoever is at the other end of the unix socket could do the same without the header, so it is
+        # believed: it can only make the gate more careful.
+        said = request.headers.get("sekimori-caller")
+        caller = None if said is None else read_caller_untrusted(said)
+        return Call(request.app.state.desk, visitor, language_of(request.headers), caller)
 
     return call
 

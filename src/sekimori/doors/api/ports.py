@@ -2,26 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sekimori.model.actual import Counters, Flow, SourceUse, Status
+from sekimori.model.address import IPNetwork
 from sekimori.model.decision import Notice
+from sekimori.model.errors import Problem
 from sekimori.model.events import Event
+from sekimori.model.finding import Applied, Examination, Treatment
 from sekimori.model.request import Context, Reading
 from sekimori.model.snapshot import Snapshot
+from sekimori.policy.machine import Machine
 from sekimori.presets.load import Presets
 
 if TYPE_CHECKING:
     from sekimori.gate import Outcome
     from sekimori.ledger.journal import Revision
 
-__all__ = ["Lagged", "Views"]
+__all__ = ["Doctor", "Lagged", "Views"]
 
 
 class Lagged(Exception):  # noqa: N818 - it names what happened to a reader, not a fault
     """A reader of events took them too slowly; what came after its queue was full is lost to it."""
+
+
+class Doctor(Protocol):
+    """Looks for what keeps packets from the mappings, carries remedies out, and takes them back.
+
+    Each call may take many seconds.
+    """
+
+    async def examine(self, mapping: str | None) -> Examination:
+        """Look at one mapping, or at all; and at the machine.
+
+        Raises:
+            Problem: there is no such mapping.
+        """
+        ...
+
+    async def applied(self) -> Sequence[Applied]:
+        """The remedies that stand, the oldest first.
+
+        Raises:
+            Problem: the records of them cannot be read.
+        """
+        ...
+
+    async def treat(
+        self,
+        mapping: str | None,
+        codes: Collection[str] | None,
+        ids: Collection[str] | None,
+        *,
+        plan: bool,
+        by: str,
+        why: str,
+    ) -> Treatment:
+        """Carry out the remedies of what is found (for these codes, with these ids), and look again.
+
+        Raises:
+            Problem: no such mapping; or a remedy that was named is no longer what would be done.
+        """
+        ...
+
+    async def take_back(
+        self, mapping: str | None, ids: Collection[str] | None, *, plan: bool, by: str, why: str
+    ) -> Treatment:
+        """Undo the remedies that stand (that were for this mapping, with these ids), and look again.
+
+        Raises:
+            Problem: a remedy that was named does not stand.
+        """
+        ...
 
 
 class Views(Protocol):
@@ -32,8 +86,22 @@ class Views(Protocol):
         """The known services."""
         ...
 
+    @property
+    def machine(self) -> Machine:
+        """This machine as a gateway."""
+        ...
+
+    @property
+    def doctor(self) -> Doctor:
+        """Who looks for what keeps packets from the mappings."""
+        ...
+
     def snapshot(self) -> Snapshot:
-        """The ledger's live mappings and lists."""
+        """The ledger's live mappings, lists, bans and the gateway."""
+        ...
+
+    def ground_problem(self) -> Problem | None:
+        """Why the gateway or the bans are not wholly real now."""
         ...
 
     def status_of(self, mapping_id: str) -> Status:
@@ -50,6 +118,10 @@ class Views(Protocol):
 
     async def sources(self, mapping_id: str) -> Sequence[SourceUse]:
         """What each source did with a mapping."""
+        ...
+
+    async def kill(self, mapping_id: str | None, source: IPNetwork | None) -> int:
+        """End live flows at once: of a mapping, from a prefix, or those that are both; how many."""
         ...
 
     def history(

@@ -7,11 +7,13 @@ from collections.abc import Mapping as MappingABC
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from sekimori.doors.api.waiting import render_wait
 from sekimori.model.actual import Counters, Flow, SourceUse, State, Status
-from sekimori.model.decision import Made, Notice
-from sekimori.model.events import Committed, Event
+from sekimori.model.decision import Made, NamedList, Notice
+from sekimori.model.events import Armed, Committed, Confirmed, Event, Reverted
+from sekimori.model.gateway import Ban, Gateway
 from sekimori.model.lifetime import Asked, format_duration, format_instant
-from sekimori.model.mapping import Mapping, OwnerKind
+from sekimori.model.mapping import Mapping, MappingKind, OwnerKind
 from sekimori.model.preset import Preset, RiskClass
 from sekimori.presets.load import Presets
 
@@ -39,6 +41,7 @@ _INSTANTS = ("expires_at", "created_at")
 _BOOKKEEPING = frozenset({"id", "owner", "revision", "created_at"})
 """Fields of a document that nobody asks for: they are no part of what changed."""
 _NO_COUNTERS = Counters()
+_SUBJECTS = {Mapping: "mapping", NamedList: "list", Gateway: "gateway", Ban: "ban"}
 
 
 def render_terms(mapping: Mapping, presets: Presets) -> Json:
@@ -49,6 +52,7 @@ def render_terms(mapping: Mapping, presets: Presets) -> Json:
     return {
         "id": mapping.id,
         "name": mapping.name,
+        "kind": str(mapping.kind),
         "owner": document["owner"],
         "managed_by": mapping.owner.id if mapping.owner.kind is OwnerKind.FILE else None,
         "ports": document["ports"],
@@ -60,6 +64,7 @@ def render_terms(mapping: Mapping, presets: Presets) -> Json:
         "asked": {"how": document["asked"], "value": lifetime.value},
         **{key: document[key] for key in ("hours", "zone", "on", "via", "path", "limit", "limit_total")},
         **{key: document[key] for key in ("max_connections", "proxy_protocol", "idle", "accept_risk")},
+        **{key: document[key] for key in ("trigger", "hold", "except", "log")},
         "preset": mapping.preset,
         "title": dict(preset.title) if preset else None,
         "risk": str(_risk_of(mapping, preset, presets)),
@@ -114,7 +119,7 @@ def render_change(change: Made) -> Json:
     subject = change.subject
     return _render_row(
         str(change.verb),
-        "mapping" if isinstance(subject, Mapping) else "list",
+        _SUBJECTS[type(subject)],
         subject.name,
         None if change.before is None else change.before.to_document(),
         None if change.after is None else change.after.to_document(),
@@ -170,6 +175,8 @@ def render_preset(preset: Preset) -> Json:
 
 def render_event(event: Event, language: str) -> tuple[str, Json]:
     """The name and the data of an event."""
+    if isinstance(event, Armed | Confirmed | Reverted):
+        return render_wait(event)
     if isinstance(event, Committed):
         return "committed", {
             "revision": event.revision,
@@ -247,11 +254,13 @@ def _render_counters(counters: Counters) -> Json:
 
 
 def _risk_of(mapping: Mapping, preset: Preset | None, presets: Presets) -> RiskClass:
-    """The preset's class, else that of the dangerous service its ports belong to."""
+    """The preset's class, else that of the dangerous service its ports belong to; a DMZ host has them all."""
     if preset is not None:
         return preset.risk
-    for pair in mapping.ports:
-        for ports in (pair.inside, pair.outside):
+    if mapping.kind is MappingKind.DMZ:
+        return RiskClass.ADMIN
+    for pair in (pair for pair in mapping.ports if pair.protocol.has_ports):
+        for ports in dict.fromkeys((pair.inside, pair.outside)):
             for port in ports:
                 danger = presets.danger_for(str(pair.protocol), port)
                 if danger is not None:

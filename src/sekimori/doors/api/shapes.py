@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StringConstraints
 
 __all__ = [
     "Applied",
     "ApplyBody",
+    "Asked",
     "ChangeBody",
     "CloseQuery",
+    "ConfirmView",
     "EventsQuery",
     "ExtendBody",
     "HistoryBody",
@@ -30,6 +32,7 @@ __all__ = [
     "StatusBody",
     "UndoBody",
     "WhoBody",
+    "Written",
 ]
 
 Text = Annotated[str, StringConstraints(max_length=4096)]
@@ -38,25 +41,33 @@ Number = StrictInt | Text
 Instant = Annotated[str, Field(description="ISO 8601, UTC", examples=["2026-12-01T09:00:00+00:00"])]
 
 
-class _Asked(BaseModel):
+class Asked(BaseModel):
     """Something a caller sends: unknown fields are refused, so that a slip is not an opening."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=False)
 
 
-class _Written(_Asked):
+class Written(Asked):
+    """Something a caller sends that changes things."""
+
     plan: bool = Field(False, description="A dry run: the answer is what would happen.")
     why: Text = Field("", description="The reason, kept in the history.", examples=["guest Wi-Fi party"])
 
 
-class _Words(_Written):
+class _Words(Written):
     """The words of a mapping. null is not said; `none` takes an optional word away."""
 
     name: Text | None = Field(None, examples=["web"])
     ports: Texts | None = Field(
-        None, description="Outside ports, or a preset.", examples=["8080:80", "udp/7000-7010", "minecraft"]
+        None,
+        description="Outside ports, a protocol without ports, `dmz`, or a preset.",
+        examples=["8080:80", "udp/7000-7010", "gre", "dmz", "minecraft"],
     )
-    to: Text | None = Field(None, description="The target.", examples=["192.168.1.5:22", "kids-pc", ":3000"])
+    to: Text | None = Field(
+        None,
+        description="The target; left out where there is a trigger.",
+        examples=["192.168.1.5:22", "kids-pc", ":3000", "device:nas:443", "[::10/-64]:443"],
+    )
     from_: Texts | None = Field(
         None,
         alias="from",
@@ -69,8 +80,8 @@ class _Words(_Written):
         None, description="The reason for having no end.", examples=["company web site"]
     )
     hours: Text | None = Field(None, description="When it is open.", examples=["mon-fri/09:00-18:00"])
-    on: Text | None = Field(None, description="The one address to listen on.", examples=["192.0.2.1"])
-    via: Text | None = Field(None, description="The plane.", examples=["auto", "relay"])
+    on: Text | None = Field(None, description="The one outside address or interface.", examples=["eth1"])
+    via: Text | None = Field(None, description="The plane.", examples=["auto", "kernel", "relay"])
     limit: Text | None = Field(None, description="New flows per source.", examples=["20/min"])
     limit_total: Text | None = Field(None, description="New flows of all sources.", examples=["200/min"])
     max_connections: Number | None = Field(None, description="Flows at one time.", examples=[100])
@@ -78,6 +89,10 @@ class _Words(_Written):
         None, description="PROXY protocol towards the target.", examples=[2]
     )
     idle: Text | None = Field(None, description="Silence that ends a flow.", examples=["10m"])
+    trigger: Texts | None = Field(None, description="A LAN host that sends here is opened to.")
+    hold: Text | None = Field(None, description="For how long after its last packet.", examples=["10m"])
+    except_: Texts | None = Field(None, alias="except", description="What a DMZ host does not get.")
+    log: StrictBool | Text | None = Field(None, description="Log new flows, at a limited rate.")
     accept_risk: Texts | None = Field(None, description="Risks accepted by name.", examples=["exposed-admin"])
 
     def words(self) -> dict[str, object]:
@@ -95,7 +110,7 @@ class ChangeBody(_Words):
     paused: bool | None = Field(None, description="Pause or resume it; null leaves it.")
 
 
-class ExtendBody(_Written):
+class ExtendBody(Written):
     """More time: added to its end, or a new lifetime. With neither, its length runs again from now."""
 
     add: Text | None = Field(None, description="A duration added to its end.", examples=["2h"])
@@ -108,7 +123,7 @@ class ExtendBody(_Written):
         return self.model_dump(by_alias=True, exclude_none=True, include={"for_", "until", "permanent"})
 
 
-class UndoBody(_Written):
+class UndoBody(Written):
     """A revision to undo."""
 
     revision: Annotated[int, Field(strict=True, ge=1, lt=1 << 63)] | None = Field(
@@ -119,7 +134,7 @@ class UndoBody(_Written):
     )
 
 
-class ApplyBody(_Written):
+class ApplyBody(Written):
     """A config file to synchronise."""
 
     file: Text | None = Field(None, description="Its absolute path; null is the daemon's own.")
@@ -128,7 +143,7 @@ class ApplyBody(_Written):
     )
 
 
-class CloseQuery(_Asked):
+class CloseQuery(Asked):
     """How to close."""
 
     now: bool = Field(False, description="End its flows without their grace.")
@@ -136,7 +151,7 @@ class CloseQuery(_Asked):
     why: Text = ""
 
 
-class HistoryQuery(_Asked):
+class HistoryQuery(Asked):
     """Which revisions."""
 
     limit: int = Field(50, ge=1, le=1000)
@@ -144,13 +159,13 @@ class HistoryQuery(_Asked):
     subject: Text | None = Field(None, description="The name or id of a mapping or list.")
 
 
-class PresetsQuery(_Asked):
+class PresetsQuery(Asked):
     """Which presets."""
 
     search: Text | None = Field(None, description="A word of the name, an alias, the title, or a port.")
 
 
-class EventsQuery(_Asked):
+class EventsQuery(Asked):
     """Which events."""
 
     counters: bool = Field(False, description="Also all mappings with their counters, once a second.")
@@ -206,6 +221,9 @@ class MappingView(BaseModel):
 
     id: str
     name: str
+    kind: Literal["forward", "permit", "pinhole", "dmz", "trigger"] = Field(
+        description="permit is of a service of this machine; pinhole of an IPv6 host at its own address."
+    )
     owner: str = Field(examples=["person:alice"])
     managed_by: str | None = Field(description="The config file that owns it.")
     ports: str = Field(examples=["tcp/8080:80"])
@@ -226,6 +244,10 @@ class MappingView(BaseModel):
     max_connections: int | None
     proxy_protocol: int
     idle: str | None
+    trigger: str | None = Field(examples=["tcp/6667"])
+    hold: str | None
+    except_: str | None = Field(alias="except", examples=["tcp/443"])
+    log: bool
     accept_risk: list[str]
     preset: str | None
     title: dict[str, str] | None
@@ -249,7 +271,7 @@ class ChangeView(BaseModel):
     """One change. null before is new, null after is gone."""
 
     verb: str
-    subject: Literal["mapping", "list"]
+    subject: Literal["mapping", "list", "gateway", "ban"]
     name: str
     before: dict[str, Any] | None
     after: dict[str, Any] | None
@@ -263,6 +285,17 @@ class NoticeView(BaseModel):
     text: str
 
 
+class ConfirmView(BaseModel):
+    """What was done, or would be, may cut off its asker: it is taken back unless it is confirmed."""
+
+    revision: int | None = Field(description="null under `plan`, as `deadline`.")
+    deadline: Instant | None
+    within: int = Field(description="Seconds.")
+    source: str = Field(description="Where the asker came from.", examples=["198.51.100.10"])
+    destination: str = Field(description="The address they came to.", examples=["203.0.113.2"])
+    port: int = Field(description="The port they came to.", examples=[22])
+
+
 class OutcomeBody(BaseModel):
     """What was done, or under `plan` would be."""
 
@@ -271,6 +304,7 @@ class OutcomeBody(BaseModel):
     changes: list[ChangeView]
     mappings: list[MappingView]
     notices: list[NoticeView]
+    confirm: ConfirmView | None = Field(description="null: it stands by itself.")
 
 
 class Applied(OutcomeBody):

@@ -13,7 +13,7 @@ from sekimori.observe.diagnose.findings import Confidence, Finding, Severity, fi
 from sekimori.observe.diagnose.machine import Machine
 from sekimori.observe.diagnose.passage import Verdict
 from sekimori.observe.diagnose.probe import Probe, Way
-from sekimori.observe.diagnose.probes import probes_of
+from sekimori.observe.diagnose.probes import ends_here, is_outside, probes_of
 from sekimori.observe.diagnose.walk import walk
 
 __all__ = ["diagnose", "diagnose_probes"]
@@ -99,11 +99,22 @@ def _reverse_path(
 
 
 def _missing(mapping: Opening, targets: Sequence[IPAddress], network: Network) -> Iterator[Finding]:
-    """Families that the mapping leads to and that have no address outside."""
-    versions = {each.version for each in targets} if targets else {4}
-    for version in sorted(versions):
-        # A pinhole needs a line with IPv6, which may have a link-local address only.
-        line = version == 6 and any(wan.has6 for wan in network.wans)
-        if not line and not any(each.version == version for each in network.wan_addresses()):
-            subject = ",".join(map(str, mapping.claims))
-            yield finding("no-wan-address", Severity.ERROR, Confidence.CERTAIN, subject, version=version)
+    """Families that the mapping leads to and that have no address outside.
+
+    It is an error where none has; a target of both families is reached by the other one. What is open on
+    an address inside only is not meant to be reached from outside.
+    """
+    outside = {address.version for wan in network.wans for address in wan.addresses}
+    if ends_here(mapping):
+        versions = set() if outside else {4}
+    else:
+        versions = {each.version for each in targets} if targets else {4}
+    if not is_outside(mapping.on, network):
+        return
+    # A pinhole needs a line with IPv6, which may have a link-local address only.
+    outside |= {6} if any(wan.has6 for wan in network.wans) else set()
+    lacking = versions - outside
+    for version in sorted(lacking):
+        severity = Severity.ERROR if lacking == versions else Severity.NOTICE
+        subject = ",".join(map(str, mapping.claims))
+        yield finding("no-wan-address", severity, Confidence.CERTAIN, subject, version=version)

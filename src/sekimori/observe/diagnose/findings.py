@@ -3,75 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from enum import StrEnum
 
-from sekimori.model.causes import Text, in_language
+from sekimori.model.causes import in_language
+from sekimori.model.finding import Confidence, Evidence, Finding, Severity
+from sekimori.model.remedy import Remedy
 from sekimori.observe.diagnose.findings_words import WORDS
-from sekimori.observe.diagnose.owners import Owner, recognise
+from sekimori.observe.diagnose.owners import recognise
 from sekimori.observe.diagnose.passage import Doubt, Kind, Passage, Place, Step, Verdict
 from sekimori.observe.diagnose.probe import Way
 from sekimori.observe.diagnose.remedies import find_remedy
-from sekimori.observe.diagnose.remedy import Remedy
 from sekimori.observe.diagnose.ruleset import Ruleset
 
 __all__ = ["Confidence", "Evidence", "Finding", "Severity", "finding", "judge"]
-
-
-class Severity(StrEnum):
-    """How bad it is for the mapping."""
-
-    ERROR = "error"
-    """It keeps packets from the target."""
-    WARNING = "warning"
-    """It does under some conditions, or harms something else."""
-    NOTICE = "notice"
-
-
-class Confidence(StrEnum):
-    """How sure it is."""
-
-    CERTAIN = "certain"
-    LIKELY = "likely"
-    POSSIBLE = "possible"
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Where it stands: the rule, or the policy of a base chain (`handle` 0 there and in x_tables)."""
-
-    family: str
-    table: str
-    chain: str
-    handle: int
-    text: str
-    hook: str
-    owner: Owner
-
-    def __str__(self) -> str:
-        handle = f" # handle {self.handle}" if self.handle else ""
-        return f"{self.family} {self.table} {self.chain}: {self.text}{handle}"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing found.
-
-    Attributes:
-        code: stable, kebab-case.
-        subject: what it is about: the mapping's ports (`tcp/8080`), or an interface.
-        title: what is wrong, by language; `fix` what to do.
-        remedy: what would be done for the asking, where there is a supported way.
-    """
-
-    code: str
-    severity: Severity
-    confidence: Confidence
-    subject: str
-    title: Text
-    fix: Text
-    evidence: Evidence | None = None
-    remedy: Remedy | None = None
 
 
 def finding(
@@ -117,7 +60,7 @@ def _decisive(passage: Passage, ruleset: Ruleset, subject: str) -> Iterable[Find
     evidence = _evidence(ruleset, step.place)
     remedy = None
     if blocks and code != "fw-unknown":
-        remedy = find_remedy(evidence.owner, step.place, passage.probe, ruleset)
+        remedy = find_remedy(recognise(ruleset, step.place), step.place, passage.probe, ruleset)
     yield finding(
         code,
         Severity.ERROR if certain else Severity.WARNING,

@@ -191,4 +191,89 @@ WORDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "回線とアドレスを確かめてください: ip address、ip route。",
         ),
     },
+    # -- of the machine as a whole, and of what mappings lead to -----------------------------------
+    "ruleset-unread": {
+        "en": (
+            "what other firewalls on this machine do cannot be told: their rules cannot be read ({why})",
+            "Run the daemon as root, or give it CAP_NET_ADMIN, and see what 'nft list ruleset' says.",
+        ),
+        "ja": (
+            "このマシンのほかのファイアウォールが何をするかは分かりません: 規則を読めません ({why})",
+            "デーモンを root で動かすか CAP_NET_ADMIN を与え、nft list ruleset の結果を確かめてください。",
+        ),
+    },
+    "ruleset-no-nft": {
+        "en": (
+            "what other firewalls on this machine do cannot be told: nftables is not here ({why})",
+            "Install nftables (Debian: apt install nftables).",
+        ),
+        "ja": (
+            "このマシンのほかのファイアウォールが何をするかは分かりません: nftables がありません ({why})",
+            "nftables を入れてください (Debian では apt install nftables)。",
+        ),
+    },
+    "no-wan": {
+        "en": (
+            "this machine cannot be a gateway: no default route leads outside",
+            "Check the line with 'ip route', or name its interface in the config file: [network] wan.",
+        ),
+        "ja": (
+            "このマシンはゲートウェイになれません: 外へ出るデフォルトルートがありません",
+            "ip route で回線を確かめるか、設定ファイルの [network] wan にインターフェイスを書いてください。",
+        ),
+    },
+    "no-lan": {
+        "en": (
+            "this machine cannot be a gateway: it has no network inside, only {wans}",
+            "If there is one, name its interface in the config file: [network] lan. The relay needs none.",
+        ),
+        "ja": (
+            "このマシンはゲートウェイになれません: 内側のネットワークがなく、{wans} だけです",
+            "内側があるなら、設定ファイルの [network] lan にそのインターフェイスを書いてください。中継 (relay) には要りません。",
+        ),
+    },
+    "forwarding-off-here": {
+        "en": (
+            "this machine forwards no IPv{version} packets ({name} is 0): the kernel leads nothing to the LAN",
+            "'sekimori gateway enable' has it forward. The relay works without it.",
+        ),
+        "ja": (
+            "このマシンは IPv{version} を転送しません ({name} が 0): カーネルは LAN へ何も通しません",
+            "sekimori gateway enable で転送するようになります。中継 (relay) はそのままで動きます。",
+        ),
+    },
+    "wan-private": {
+        "en": (
+            "another router stands between {interface} and the internet: its address {address} is a private "
+            "one (RFC 1918), so what is opened here is reached from outside only if that router forwards it",
+            "Forward the ports on that router too, or have it work as a bridge.",
+        ),
+        "ja": (
+            "{interface} とインターネットの間に別のルーターがあります: アドレス {address} はプライベート "
+            "(RFC 1918) なので、ここで開けたものは、そのルーターが転送しない限り外から届きません",
+            "そのルーターでもポートを転送するか、ブリッジとして動かしてください。",
+        ),
+    },
+    "wan-shared": {
+        "en": (
+            "nobody outside reaches {interface} over IPv4: its address {address} is shared by customers of "
+            "the provider (RFC 6598, carrier-grade NAT)",
+            "Ask the provider for an IPv4 address of your own, or open over IPv6.",
+        ),
+        "ja": (
+            "{interface} には外から IPv4 で届きません: アドレス {address} はプロバイダーの利用者で共用です "
+            "(RFC 6598、キャリアグレード NAT)",
+            "プロバイダーに専用の IPv4 アドレスを頼むか、IPv6 で開けてください。",
+        ),
+    },
+    "no-listener": {
+        "en": (
+            "{subject} leads to this machine, where nothing listens on {port}",
+            "Start the service, or close the mapping with 'sekimori close {name}'.",
+        ),
+        "ja": (
+            "{subject} はこのマシンの {port} につながりますが、待ち受けているものがありません",
+            "サービスを起動するか、sekimori close {name} でマッピングを閉じてください。",
+        ),
+    },
 }

@@ -12,7 +12,7 @@ from sekimori.model.network import Network, Wan
 from sekimori.model.target import TargetKind
 from sekimori.observe.diagnose.probe import Nat, Probe, Way
 
-__all__ = ["probes_of"]
+__all__ = ["ends_here", "is_outside", "probes_of"]
 
 _MOST_SOURCES = 4
 
@@ -78,7 +78,7 @@ def _arrivals(
             return Probe(name, destination, outside, iif, own=network.own, sure_route=sure)
 
         arrivals = [address for address in wan.addresses if _is_on(mapping.on, address, wan)]
-        if _ends_here(mapping):
+        if ends_here(mapping):
             moved = outside != inside and not _is_relayed(mapping)
             for address in arrivals:
                 yield replace(at(address), way=Way.INPUT, nat=Nat(address, inside) if moved else None)
@@ -106,12 +106,24 @@ def _towards(probe: Probe, target: IPAddress, network: Network) -> Probe:
     return replace(probe, oif=network.wans[0].interface if lan is None else lan.interface)
 
 
-def _ends_here(mapping: Opening) -> bool:
+def ends_here(mapping: Opening) -> bool:
+    """Whether what comes in ends at this machine: at a service of its own, or at the relay."""
     return mapping.target.kind is TargetKind.SELF or _is_relayed(mapping)
 
 
 def _is_relayed(mapping: Opening) -> bool:
     return bool(mapping.path) and mapping.path[0].plane == "relay"
+
+
+def is_outside(on: On | None, network: Network) -> bool:
+    """Whether what is open there may be meant for the outside: anything but an own address that is no WAN's,
+    or an interface that is inside.
+    """
+    if on is None:
+        return True
+    if isinstance(on, Interface):
+        return all(lan.interface != on.name for lan in network.lans)
+    return on.is_unspecified or network.is_wan_address(on) or not network.is_own(on)
 
 
 def _is_on(on: On | None, address: IPAddress, wan: Wan) -> bool:

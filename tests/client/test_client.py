@@ -209,7 +209,7 @@ def test_a_refused_stream_raises(tmp_path: Path) -> None:
 
 
 def test_a_stream_that_falls_silent_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sekimori.client._SILENCE", 0.05)
+    monkeypatch.setattr("sekimori.client.connection._SILENCE", 0.05)
     release = threading.Event()
 
     def stall(peer: socket.socket, _request: bytes) -> None:

@@ -1,8 +1,7 @@
-"""The one client of the API: synchronous, standard library only, quick to import.
+"""HTTP/1.0 over a unix socket, as far as the client of the API needs it.
 
-It speaks HTTP/1.0 over the unix socket, one connection a call: a 1.0 answer ends
-where the connection ends (RFC 9112 §6.3), which frames a plain answer and an event
-stream alike. `http.client` would cost every command 33 ms more to import (measured
+One connection a call: a 1.0 answer ends where the connection ends (RFC 9112 §6.3), which frames a plain
+answer and an event stream alike. `http.client` would cost every command 33 ms more to import (measured
 on two cores, Python 3.11), most of it for mail parsing that nothing here needs.
 """
 
@@ -13,18 +12,15 @@ import json
 import os
 import pwd
 import socket
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
-from urllib.parse import quote
+from typing import Any, BinaryIO, Final
 
 from sekimori.model.causes import Text, cause, os_cause
 from sekimori.model.errors import Problem
-from sekimori.model.places import SYSTEM, places
 
-__all__ = ["Client", "default_socket"]
+__all__ = ["Connection", "Json"]
 
 Json = dict[str, Any]
 
@@ -33,137 +29,38 @@ _SILENCE: Final = 45.0
 """Seconds without a byte after which a stream is dead; the daemon sends one every 15 s."""
 
 
-def default_socket(environ: Mapping[str, str] | None = None, euid: int | None = None) -> Path:
-    """The socket to ask at: the user's own, or the machine's where the user runs no daemon.
-
-    Raises:
-        Problem: `state-unusable`, when the environment does not say where the user's files are.
-    """
-    environ = os.environ if environ is None else environ
-    own = places(environ, os.geteuid() if euid is None else euid).socket
-    said = environ.get("SEKIMORI_SOCKET") or environ.get("SEKIMORI_STATE_DIR")
-    return SYSTEM.socket if not said and not own.exists() and SYSTEM.socket.exists() else own
-
-
-class Client:
-    """Calls on the daemon behind one socket; every answer is plain JSON values.
-
-    Every method raises `Problem`: what the daemon answered, `unreachable`, `not-permitted`
-    (the socket may not be used) or `timeout`. It holds nothing open between calls and
-    may be used from several threads.
+class Connection:
+    """One daemon's socket, and how to ask there. It holds nothing open between calls.
 
     Args:
         socket_path: where the daemon listens.
         language: of the sentences in answers, `en` or `ja`.
         timeout: seconds without a byte after which a call gives up.
+        caller: the connection that whoever asks came to this machine by, as SSH_CONNECTION has it
+            (ssh(1)); a change that would cut it off is then not left standing unconfirmed.
     """
 
     def __init__(
-        self, socket_path: str | os.PathLike[str], language: str = "en", timeout: float = 30
+        self,
+        socket_path: str | os.PathLike[str],
+        language: str = "en",
+        timeout: float = 30,
+        caller: str | None = None,
     ) -> None:
         self.socket_path = os.fspath(socket_path)
         self.language = language
         self.timeout = timeout
+        # What is no header's value (RFC 9110 §5.5) did not come from sshd.
+        self.caller = caller if caller and caller.isascii() and caller.isprintable() else None
 
-    # -- what is there ---------------------------------------------------------
-
-    def status(self) -> Json:
-        """What the daemon is and where its things are."""
-        return self._json("GET", "/v1/status")
-
-    def mappings(self) -> list[Json]:
-        """Every mapping, with its state and counters."""
-        return cast(list[Json], self._json("GET", "/v1/mappings")["mappings"])
-
-    def get(self, ref: str) -> Json:
-        """One mapping, by name, id or outside port."""
-        return self._json("GET", _mapping(ref))
-
-    def who(self, ref: str) -> Json:
-        """Who uses a mapping: `mapping`, `sources`, `flows`."""
-        return self._json("GET", f"{_mapping(ref)}/who")
-
-    def history(self, limit: int = 50, before: int | None = None, subject: str | None = None) -> list[Json]:
-        """Revisions, newest first; `subject` is the name or id of a mapping or list."""
-        query = _query(limit=limit, before=before, subject=subject)
-        return cast(list[Json], self._json("GET", f"/v1/history{query}")["revisions"])
-
-    def presets(self, search: str | None = None) -> list[Json]:
-        """The known services, or those that a word finds."""
-        return cast(list[Json], self._json("GET", f"/v1/presets{_query(search=search)}")["presets"])
-
-    def preset(self, name: str) -> Json:
-        """One known service, by name or alias."""
-        return self._json("GET", f"/v1/presets/{quote(name, safe='')}")
-
-    def export(self) -> str:
-        """The whole state as a config file (TOML)."""
-        return self._text("GET", "/v1/export")
-
-    def openapi(self) -> Json:
-        """The API's description (OpenAPI 3.1)."""
-        return self._json("GET", "/openapi.json")
-
-    # -- changes ---------------------------------------------------------------
-
-    def open(self, fields: Mapping[str, object], plan: bool = False, why: str = "") -> Json:
-        """Open a mapping of the words in `model.request.FIELDS`. Answers an outcome."""
-        return self._json("POST", "/v1/mappings", {**fields, "plan": plan, "why": why})
-
-    def edit(
-        self,
-        ref: str,
-        fields: Mapping[str, object] | None = None,
-        paused: bool | None = None,
-        plan: bool = False,
-        why: str = "",
-    ) -> Json:
-        """Change the given words of a mapping; pause or resume it. Answers an outcome."""
-        body = {**(fields or {}), "paused": paused, "plan": plan, "why": why}
-        return self._json("PATCH", _mapping(ref), body)
-
-    def extend(
-        self, ref: str, fields: Mapping[str, object] | None = None, plan: bool = False, why: str = ""
-    ) -> Json:
-        """Give a mapping more time: `add`, or `for`, `until`, `permanent`; nothing is its length again."""
-        return self._json("POST", f"{_mapping(ref)}/extend", {**(fields or {}), "plan": plan, "why": why})
-
-    def close(self, ref: str, now: bool = False, plan: bool = False, why: str = "") -> Json:
-        """End a mapping; `now` ends its flows without their grace. Answers an outcome."""
-        return self._json("DELETE", _mapping(ref) + _query(now=now, plan=plan, why=why))
-
-    def undo(
-        self, revision: int | None = None, for_: str | None = None, plan: bool = False, why: str = ""
-    ) -> Json:
-        """Undo a revision (None is the newest). `for_` is the time for what has expired since."""
-        return self._json("POST", "/v1/undo", {"revision": revision, "for": for_, "plan": plan, "why": why})
-
-    def apply(
-        self, file: str | None = None, text: str | None = None, plan: bool = False, why: str = ""
-    ) -> Json:
-        """Synchronise a config file: `text` as the content of `file`, or what the daemon reads there.
-
-        `file` is absolute; None is the daemon's own. Answers an outcome with `skipped`.
-        """
-        return self._json("POST", "/v1/apply", {"file": file, "text": text, "plan": plan, "why": why})
-
-    # -- as it happens -----------------------------------------------------------
-
-    def events(self, counters: bool = False) -> Generator[tuple[str, Json], None, None]:
-        """Events as (name, data): `hello` first, then `committed`, `status`, `counters`, `lagged`.
-
-        With `counters`, all mappings come once a second. It ends when the daemon does.
-        """
-        path = f"/v1/events{_query(counters=counters)}"
+    def _events(self, path: str) -> Iterator[tuple[str, Json]]:
         with self._call("GET", path, None, max(self.timeout, _SILENCE)) as answer:
             if answer.status >= 400:
                 raise self._problem(answer, answer.stream.read())
             yield from _read_events(self._lines(answer))
 
-    # -- the wire ------------------------------------------------------------------
-
-    def _json(self, method: str, path: str, body: Json | None = None) -> Json:
-        text = self._text(method, path, body)
+    def _json(self, method: str, path: str, body: Json | None = None, within: float = 0) -> Json:
+        text = self._text(method, path, body, within)
         try:
             value = json.loads(text)
         except ValueError:
@@ -172,9 +69,10 @@ class Client:
             raise self._stranger()
         return value
 
-    def _text(self, method: str, path: str, body: Json | None = None) -> str:
-        with self._call(method, path, body, self.timeout) as answer:
-            content = self._body(answer, method, path)
+    def _text(self, method: str, path: str, body: Json | None = None, within: float = 0) -> str:
+        timeout = max(self.timeout, within)
+        with self._call(method, path, body, timeout) as answer:
+            content = self._body(answer, method, path, timeout)
             if answer.status >= 400:
                 raise self._problem(answer, content)
             return content.decode("utf-8", "replace")
@@ -188,6 +86,8 @@ class Client:
             "Accept: application/json, application/problem+json, text/event-stream;q=0.9, */*;q=0.1",
             f"Accept-Language: {self.language}",
         ]
+        if self.caller is not None:
+            head.append(f"Sekimori-Caller: {self.caller}")
         if body is not None:
             head += ["Content-Type: application/json", f"Content-Length: {len(content)}"]
         stream = self._send("\r\n".join([*head, "", ""]).encode() + content, timeout)
@@ -229,14 +129,14 @@ class Client:
             raise self._unreachable(_connect_cause(error)) from None
         return sock
 
-    def _body(self, answer: _Answer, method: str, path: str) -> bytes:
+    def _body(self, answer: _Answer, method: str, path: str, timeout: float) -> bytes:
         said = answer.headers.get("content-length", "")
         length = int(said) if said.isdecimal() else -1
         try:
             # No more than was said: after it may come a reset, which would take all of it away.
             content = answer.stream.read(length)
         except TimeoutError:
-            raise self._late(method, path, self.timeout) from None
+            raise self._late(method, path, timeout) from None
         except OSError:
             content = b""
         if length not in (-1, len(content)):
@@ -323,16 +223,6 @@ def _read_events(lines: Iterator[str]) -> Iterator[tuple[str, Json]]:
             name = value
         elif field == "data":
             data.append(value)
-
-
-def _mapping(ref: str) -> str:
-    return f"/v1/mappings/{quote(ref, safe='')}"
-
-
-def _query(**words: object) -> str:
-    said = {key: value for key, value in words.items() if value not in (None, "", False)}
-    texts = {key: "true" if value is True else str(value) for key, value in said.items()}
-    return "?" + "&".join(f"{key}={quote(text, safe='')}" for key, text in texts.items()) if said else ""
 
 
 def _connect_cause(error: OSError) -> Text:

@@ -1,0 +1,201 @@
+"""The one client of the API: synchronous, standard library only, quick to import."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, cast
+from urllib.parse import quote
+
+from sekimori.client.connection import Connection, Json
+from sekimori.model.places import SYSTEM, places
+
+__all__ = ["Client", "default_socket"]
+
+_SLOW: Final = 300.0
+"""Seconds that a call may take in which other firewalls are asked and changed, by programs of theirs."""
+
+
+def default_socket(environ: Mapping[str, str] | None = None, euid: int | None = None) -> Path:
+    """The socket to ask at: the user's own, or the machine's where the user runs no daemon.
+
+    Raises:
+        Problem: `state-unusable`, when the environment does not say where the user's files are.
+    """
+    environ = os.environ if environ is None else environ
+    own = places(environ, os.geteuid() if euid is None else euid).socket
+    said = environ.get("SEKIMORI_SOCKET") or environ.get("SEKIMORI_STATE_DIR")
+    return SYSTEM.socket if not said and not own.exists() and SYSTEM.socket.exists() else own
+
+
+class Client(Connection):
+    """Calls on the daemon behind one socket; every answer is plain JSON values.
+
+    Every method raises `Problem`: what the daemon answered, `unreachable`, `not-permitted`
+    (the socket may not be used) or `timeout`. It holds nothing open between calls and
+    may be used from several threads.
+    """
+
+    # -- what is there ---------------------------------------------------------
+
+    def status(self) -> Json:
+        """What the daemon is and where its things are."""
+        return self._json("GET", "/v1/status")
+
+    def mappings(self) -> list[Json]:
+        """Every mapping, with its state and counters."""
+        return cast(list[Json], self._json("GET", "/v1/mappings")["mappings"])
+
+    def get(self, ref: str) -> Json:
+        """One mapping, by name, id or outside port."""
+        return self._json("GET", _mapping(ref))
+
+    def who(self, ref: str) -> Json:
+        """Who uses a mapping: `mapping`, `sources`, `flows`."""
+        return self._json("GET", f"{_mapping(ref)}/who")
+
+    def history(self, limit: int = 50, before: int | None = None, subject: str | None = None) -> list[Json]:
+        """Revisions, newest first; `subject` is the name or id of a mapping or list."""
+        query = _query(limit=limit, before=before, subject=subject)
+        return cast(list[Json], self._json("GET", f"/v1/history{query}")["revisions"])
+
+    def presets(self, search: str | None = None) -> list[Json]:
+        """The known services, or those that a word finds."""
+        return cast(list[Json], self._json("GET", f"/v1/presets{_query(search=search)}")["presets"])
+
+    def preset(self, name: str) -> Json:
+        """One known service, by name or alias."""
+        return self._json("GET", f"/v1/presets/{quote(name, safe='')}")
+
+    def gateway(self) -> Json:
+        """What this machine is as a gateway, and the WANs and LANs that were found."""
+        return self._json("GET", "/v1/gateway")
+
+    def bans(self) -> list[Json]:
+        """Who is kept out."""
+        return cast(list[Json], self._json("GET", "/v1/bans")["bans"])
+
+    def doctor(self, mapping: str | None = None) -> Json:
+        """What keeps packets from a mapping, or from any: `findings`, worst first; `remedies` that stand."""
+        return self._json("GET", f"/v1/doctor{_query(mapping=mapping)}", within=_SLOW)
+
+    def export(self) -> str:
+        """The whole state as a config file (TOML)."""
+        return self._text("GET", "/v1/export")
+
+    def openapi(self) -> Json:
+        """The API's description (OpenAPI 3.1)."""
+        return self._json("GET", "/openapi.json")
+
+    # -- changes ---------------------------------------------------------------
+
+    def open(self, fields: Mapping[str, object], plan: bool = False, why: str = "") -> Json:
+        """Open a mapping of the words in `model.request.FIELDS`. Answers an outcome."""
+        return self._json("POST", "/v1/mappings", {**fields, "plan": plan, "why": why})
+
+    def edit(
+        self,
+        ref: str,
+        fields: Mapping[str, object] | None = None,
+        paused: bool | None = None,
+        plan: bool = False,
+        why: str = "",
+    ) -> Json:
+        """Change the given words of a mapping; pause or resume it. Answers an outcome."""
+        body = {**(fields or {}), "paused": paused, "plan": plan, "why": why}
+        return self._json("PATCH", _mapping(ref), body)
+
+    def extend(
+        self, ref: str, fields: Mapping[str, object] | None = None, plan: bool = False, why: str = ""
+    ) -> Json:
+        """Give a mapping more time: `add`, or `for`, `until`, `permanent`; nothing is its length again."""
+        return self._json("POST", f"{_mapping(ref)}/extend", {**(fields or {}), "plan": plan, "why": why})
+
+    def close(self, ref: str, now: bool = False, plan: bool = False, why: str = "") -> Json:
+        """End a mapping; `now` ends its flows without their grace. Answers an outcome."""
+        return self._json("DELETE", _mapping(ref) + _query(now=now, plan=plan, why=why))
+
+    def undo(
+        self, revision: int | None = None, for_: str | None = None, plan: bool = False, why: str = ""
+    ) -> Json:
+        """Undo a revision (None is the newest). `for_` is the time for what has expired since."""
+        return self._json("POST", "/v1/undo", {"revision": revision, "for": for_, "plan": plan, "why": why})
+
+    def apply(
+        self, file: str | None = None, text: str | None = None, plan: bool = False, why: str = ""
+    ) -> Json:
+        """Synchronise a config file: `text` as the content of `file`, or what the daemon reads there.
+
+        `file` is absolute; None is the daemon's own. Answers an outcome with `skipped`.
+        """
+        return self._json("POST", "/v1/apply", {"file": file, "text": text, "plan": plan, "why": why})
+
+    def enable_gateway(
+        self, masquerade: bool | None = None, firewall: bool | None = None, plan: bool = False, why: str = ""
+    ) -> Json:
+        """Make this machine a gateway; None leaves a term as it is. Answers an outcome with `steps`."""
+        body = {"masquerade": masquerade, "firewall": firewall, "plan": plan, "why": why}
+        return self._json("PUT", "/v1/gateway", body)
+
+    def disable_gateway(self, plan: bool = False, why: str = "") -> Json:
+        """Be a gateway no longer. Answers an outcome with `steps`."""
+        return self._json("DELETE", f"/v1/gateway{_query(plan=plan, why=why)}")
+
+    def ban(
+        self, address: str, fields: Mapping[str, object] | None = None, plan: bool = False, why: str = ""
+    ) -> Json:
+        """Keep an address or prefix out: `for` a duration, `until` a time, or until the ban is lifted."""
+        body = {"address": address, **(fields or {}), "plan": plan, "why": why}
+        return self._json("POST", "/v1/bans", body)
+
+    def unban(self, address: str, plan: bool = False, why: str = "") -> Json:
+        """Lift a ban. Answers an outcome."""
+        return self._json("DELETE", f"/v1/bans/{quote(address, safe='')}{_query(plan=plan, why=why)}")
+
+    def kill(self, mapping: str | None = None, source: str | None = None) -> int:
+        """End live flows of a mapping, from an address or prefix, or both; how many."""
+        return int(self._json("POST", "/v1/kill", {"mapping": mapping, "source": source})["ended"])
+
+    def confirm(self) -> Json:
+        """Let stand what waits for you to show that you are not cut off; answers `confirmed`."""
+        return self._json("POST", "/v1/confirm", {})
+
+    def pending(self) -> Json:
+        """What waits to be confirmed: `pending`, and how the latest waits ended: `settled`."""
+        return self._json("GET", "/v1/pending")
+
+    def fix(
+        self,
+        mapping: str | None = None,
+        remedies: Sequence[str] | None = None,
+        plan: bool = False,
+        why: str = "",
+        *,
+        undo: bool = False,
+    ) -> Json:
+        """Carry out remedies that `doctor` told, all or those with these ids; with `undo`, take back those
+        that stand. Answers what `doctor` does after, with `treated`.
+        """
+        body = {"mapping": mapping, "remedies": remedies, "plan": plan, "why": why}
+        return self._json("POST", f"/v1/doctor/{'undo' if undo else 'fix'}", body, _SLOW)
+
+    # -- as it happens -----------------------------------------------------------
+
+    def events(self, counters: bool = False) -> Generator[tuple[str, Json], None, None]:
+        """Events as (name, data): `hello` first, then `committed`, `status`, `pending`, `confirmed`,
+        `reverted`, `counters`, `lagged`.
+
+        With `counters`, all mappings come once a second. It ends when the daemon does.
+        """
+        yield from self._events(f"/v1/events{_query(counters=counters)}")
+
+
+def _mapping(ref: str) -> str:
+    return f"/v1/mappings/{quote(ref, safe='')}"
+
+
+def _query(**words: object) -> str:
+    said = {key: value for key, value in words.items() if value not in (None, "", False)}
+    texts = {key: "true" if value is True else str(value) for key, value in said.items()}
+    return "?" + "&".join(f"{key}={quote(text, safe='')}" for key, text in texts.items()) if said else ""
