@@ -167,6 +167,14 @@ _DANGERS: Final[dict[str, tuple[str, str]]] = {
     ),
     "open-proxy": ("strangers act under this address", "他人がこのアドレスを名乗って行動できる"),
     "toll-fraud": ("strangers telephone at the owner's cost", "他人がこちらの費用で電話をかけられる"),
+    "broken-crypto": (
+        "whoever listens on the way can undo its encryption",
+        "途中で盗聴されると、暗号を解かれる",
+    ),
+    "dmz": (
+        "a whole machine is reached, whatever listens there (`sekimori open dmz`)",
+        "待ち受けているものを問わず、マシン全体に届く（`sekimori open dmz`）",
+    ),
 }
 
 _ROUTES_JA: Final[dict[str, str]] = {
@@ -183,6 +191,18 @@ _ROUTES_JA: Final[dict[str, str]] = {
     "export_state": "今の状態を TOML で",
     "list_presets": "知っているサービス",
     "get_preset": "プリセット 1 件",
+    "get_gateway": "ゲートウェイの状態",
+    "enable_gateway": "このマシンをゲートウェイにする",
+    "disable_gateway": "ゲートウェイをやめる",
+    "list_bans": "禁止している接続元",
+    "put_ban": "接続元を禁止する",
+    "lift_ban": "禁止を解く",
+    "kill_flows": "接続中のものを切る",
+    "list_pending": "確認を待っているもの",
+    "confirm_changes": "自分の変更を確認する",
+    "examine_mappings": "マッピングへの通信を止めるもの",
+    "carry_out_remedies": "マッピングへの通信を止めるものを直す",
+    "undo_remedies": "直したことを元に戻す",
     "get_status": "デーモンの様子",
     "stream_events": "起きたことをその場で伝える",
 }

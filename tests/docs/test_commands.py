@@ -12,8 +12,9 @@ import pytest
 from sekimori.cli.grammar import Terms, build
 from sekimori.cli.main import load
 from sekimori.cli.options import scan
-from sekimori.cli.verbs import VERBS
-from sekimori.cli.words_talk import TALK
+from sekimori.cli.verbs import VERBS, take_verb
+from sekimori.cli.words import WORDS
+from sekimori.model.errors import Problem
 from sekimori.model.messages import MESSAGES
 from sekimori.model.request import Reading, parse_wish
 from sekimori.presets.load import load_presets
@@ -36,7 +37,7 @@ def _words(line: str) -> list[str]:
 def _read(words: list[str]) -> None:
     """Read them as the program does, down to the values."""
     _, rest = scan(words, {})
-    verb = rest.pop(0)
+    verb = take_verb(rest)
     assert verb in VERBS
     _, bound, _ = build(load(verb)).parse_args(rest, exit_on_error=False, print_error=False)
     terms = bound.kwargs.get("terms")
@@ -51,7 +52,15 @@ def _ids(one: Typed) -> str:
 
 @pytest.mark.parametrize("one", SEKIMORI, ids=_ids)
 def test_a_command_line_can_be_typed(one):
-    _read(_words(one.line))
+    try:
+        _read(_words(one.line))
+    except Problem as problem:
+        refusal = problem
+    else:
+        return
+    # What cannot be read may be shown where the page shows just that answer.
+    language = language_of(one.page)
+    assert one.answer[:2] == (f"sekimori: {refusal.title(language)}", f"  {refusal.fix(language)}")
 
 
 def test_there_are_command_lines():
@@ -100,7 +109,7 @@ def _pattern(template: str) -> str:
 
 def _patterns(language: str, keys: Iterable[str]) -> list[re.Pattern[str]]:
     index = LANGUAGES.index(language)
-    return [re.compile(_pattern(TALK[key][index])) for key in keys]
+    return [re.compile(_pattern(WORDS[key][index])) for key in keys]
 
 
 def _says_one_of(line: str, patterns: Iterable[re.Pattern[str]]) -> bool:
@@ -130,7 +139,7 @@ def test_refusals_are_shown():
 
 
 DOING = ("open", "close", "extend", "pause", "resume", "edit", "undo", "apply")
-DONE = [key for key in TALK if key.startswith(("done.", "open.opens", "open.done", "say.notice"))]
+DONE = [key for key in WORDS if key.startswith(("done.", "open.opens", "open.done", "say.notice"))]
 ANSWERED = [
     one for one in SEKIMORI if one.answer and _words(one.line)[0] in DOING and "--plan" not in one.line
 ]
@@ -156,9 +165,9 @@ TABLES = [one for one in TABLES if one.line != "sekimori presets minecraft"]  # 
 @pytest.mark.parametrize("one", TABLES, ids=_ids)
 def test_a_table_shown_has_the_columns_it_has(one):
     index = LANGUAGES.index(language_of(one.page))
-    if one.answer[0] == TALK["ls.empty"][index]:
+    if one.answer[0] == WORDS["ls.empty"][index]:
         return
-    heads = [TALK[f"head.{name}"][index] for name in HEADS[_words(one.line)[0]]]
+    heads = [WORDS[f"head.{name}"][index] for name in HEADS[_words(one.line)[0]]]
     assert re.split(r" {2,}", one.answer[0].strip()) == heads
 
 

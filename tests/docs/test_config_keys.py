@@ -8,14 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from sekimori.config import load
+from sekimori.config import gateway, load
 from sekimori.config.load import parse_config
 from sekimori.config.schema import MAPPING_KEYS
 from sekimori.model.request import Reading
 from sekimori.presets.load import load_presets
 from tests.docs.documents import LANGUAGES, ROOT, blocks, pages
 
-SECTIONS = {"daemon": load._DAEMON, "api": load._API, "relay": load._RELAY, "policy": load._POLICY}
+SECTIONS = {
+    "daemon": load._DAEMON,
+    "api": load._API,
+    "relay": load._RELAY,
+    "policy": load._POLICY,
+    "network": load._NETWORK,
+    "gateway": gateway.GATEWAY,
+}
 EXAMPLES = [block for language in LANGUAGES for page in pages(language) for block in blocks(page)]
 
 
