@@ -1,4 +1,4 @@
-"""All benchmarks: `python -m bench [tcp] [udp] [mappings]`, each in its turn.
+"""All benchmarks: `python -m bench [tcp] [udp] [mappings] [kernel]`, each in its turn.
 
 Prints the machine and the date first, for the table kept in docs/en/reference/benchmarks.md.
 """
@@ -16,13 +16,21 @@ PARTS = {
     "tcp": ["bench.relay_tcp"],
     "udp": ["bench.relay_udp"],
     "mappings": ["bench.mappings", "10000"],
+    "kernel-packets": ["bench.kernel_packets"],
+    "kernel-changes": ["bench.kernel_changes"],
+    "kernel-swaps": ["bench.kernel_swaps"],
+    "kernel-firewalld": ["bench.kernel_firewalld"],
 }
+
+GROUPS = {"kernel": [name for name in PARTS if name.startswith("kernel-")]}
+"""Several parts by one word."""
 
 
 def main(names: list[str]) -> int:
+    names = [part for name in names for part in GROUPS.get(name, [name])]
     unknown = [name for name in names if name not in PARTS]
     if unknown:
-        print(f"cannot run {', '.join(unknown)}: the benchmarks are {', '.join(PARTS)}")
+        print(f"cannot run {', '.join(unknown)}: the benchmarks are {', '.join((*PARTS, *GROUPS))}")
         return 2
     print(machine(), flush=True)
     worst = 0

@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sekimori.planes.relay.bans import Bans
 from sekimori.planes.relay.entry import Entry, Listen
 from sekimori.planes.relay.idle import IdleWheel
 from sekimori.planes.relay.libc import open_calls
@@ -56,7 +57,7 @@ def serve(port: int, target: int, trains: bool) -> None:
     listen = Listen("udp", HOST, port, target)
     UdpFlow.trains = trains
     loop = Loop()
-    service = Service(loop, IdleWheel(loop), Entry("bench", (listen,), (HOST,)))
+    service = Service(loop, IdleWheel(loop), Entry("bench", (listen,), (HOST,)), Bans())
     sock = udp_socket((HOST, port))
     listener = UdpListener(loop, sock, listen, service)
     service.listeners[key_of(listen)] = listener

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .home import gateway, home, network
+from .home import gateway, home, kernel_home, network
 
-__all__ = ["gateway", "home", "network"]
+__all__ = ["gateway", "home", "kernel_home", "network"]
