@@ -104,7 +104,7 @@ def answers(client: Client) -> bool:
     return True
 
 
-def restore(road: Road, kernel: Kernel, daemon: DaemonProcess, count: int) -> tuple[float, float]:
+def restore(kernel: Kernel, daemon: DaemonProcess, count: int) -> tuple[float, float]:
     """Start it: seconds until the kernel has the first and the last mapping, and until the API answers."""
     last = FIRST_PORT + count - 1
     held = Clock(lambda: kernel.leads(last) and kernel.leads(FIRST_PORT), 0.005)
@@ -120,12 +120,12 @@ def restores(road: Road, kernel: Kernel, count: int, rounds: int) -> None:
     held, ready, adopted, memory = [], [], [], []
     with closing(daemon):
         for _ in range(rounds):
-            found = restore(road, kernel, daemon, count)
+            found = restore(kernel, daemon, count)
             held.append(found[0])
             ready.append(found[1])
             memory.append(pss(daemon.pid) / 1e6)
             daemon.stop()
-            adopted.append(restore(road, kernel, daemon, count)[1])
+            adopted.append(restore(kernel, daemon, count)[1])
             memory.append(pss(daemon.pid) / 1e6)
             daemon.stop()
             road.gateway.run(["nft", "delete", "table", "inet", TABLE])

@@ -10,6 +10,7 @@ import ctypes
 import os
 import random
 import re
+import shutil
 import socket
 import statistics
 import struct
@@ -133,8 +134,8 @@ def fill(state: Path, mappings: Iterable[Mapping]) -> None:
 class Volley:
     """Datagrams with the source and destination ports they are given, ready to leave many at a time.
 
-    Sent from a raw socket, so that no socket is needed for each source port, and received by whom they
-    are meant for within the call: in a namespace, sending runs all of the path to the last queue.
+    Sent from a raw socket, so that no socket is needed for each source port. Between namespaces, a packet
+    goes all its way to the last queue within the call that sends it.
     """
 
     def __init__(self, visitor: Host, destination: str, ports: Sequence[tuple[int, int]]) -> None:
@@ -169,6 +170,7 @@ class Volley:
         return time.perf_counter() - begun
 
     def close(self) -> None:
+        """Send no more."""
         self._sock.close()
 
 
@@ -219,7 +221,5 @@ def in_turns(rounds: int, actions: Sequence[Callable[[], None]]) -> None:
 
 def cannot(*programs: str) -> str | None:
     """Why the benchmarks cannot run here; None when they can."""
-    import shutil
-
     missing = [each for each in programs if not shutil.which(each)]
     return why_not() or (f"{', '.join(missing)} not installed" if missing else None)

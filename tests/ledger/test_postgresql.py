@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 import sqlalchemy as sa
@@ -20,9 +21,9 @@ from sekimori.ledger.reading import read_standing
 from sekimori.ledger.usage import Usage, load_usage, save_usage
 from sekimori.ledger.writing import write
 from sekimori.model.address import Interface
+from sekimori.model.claim import Claim
 from sekimori.model.decision import Made, Verb
 from sekimori.model.events import Committed
-from sekimori.model.claim import Claim
 from sekimori.model.mapping import Mapping
 from sekimori.model.request import Context
 from sekimori.testing.strategies import claims, contexts, mapping_sets
@@ -44,8 +45,10 @@ quickly = settings(max_examples=60, suppress_health_check=[HealthCheck.function_
 def server(tmp_path_factory) -> Iterator[sa.Engine]:
     directory = tmp_path_factory.mktemp("pg")
     shutil.chown(directory, "postgres")
-    for parent in directory.parents[:2]:
-        parent.chmod(parent.stat().st_mode | 0o011)
+    for name in directory.relative_to(gettempdir()).parents:  # one more of them where tests run in parallel
+        if name.parts:
+            parent = Path(gettempdir(), name)
+            parent.chmod(parent.stat().st_mode | 0o011)
     bindir = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=True).stdout
     control = Path(bindir.strip()) / "pg_ctl"
 

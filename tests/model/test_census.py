@@ -126,6 +126,41 @@ def test_a_lease_is_overruled_by_another_mac_in_the_neighbour_table() -> None:
     assert census(*evidence).macs_of("nas") == (NAS,)
 
 
+@pytest.mark.parametrize("state", [STALE, DELAY, PROBE, REACHABLE])
+def test_an_address_in_dispute_is_asked_about_and_given_to_nobody_until_the_answer(
+    state: NeighbourState,
+) -> None:
+    address, claim = ip("192.168.1.30"), lease("192.168.1.30")
+    disputed = census(claim, at("192.168.1.30", TV, state))
+    assert disputed.to_ask(NAS) == (address,)
+    assert disputed.device(NAS).addresses == ()
+    assert address not in disputed.owned_addresses(NAS)
+    # The device itself answers; nobody does; nobody has been asked yet.
+    assert census(claim, at("192.168.1.30")).grade(NAS, address) is Grade.LEASED_AND_SEEN
+    assert where(claim, at("192.168.1.30", None, FAILED)) == ["192.168.1.30"]
+    assert where(claim, at("192.168.1.30", None, INCOMPLETE)) == ["192.168.1.30"]
+
+
+def test_what_only_a_name_disputes_is_asked_about_for_who_goes_by_it() -> None:
+    told, seen = Announced("nas.lan", ip("192.168.1.30")), at("192.168.1.30", TV, STALE)
+    assert census(told, seen).to_ask(NAS, "nas") == (ip("192.168.1.30"),)
+    assert census(told, seen).to_ask(NAS) == census(told, seen).to_ask(NAS, "tv") == ()
+    by_duid = lease("2001:db8:3::30", None, name="nas")
+    assert census(by_duid, at("2001:db8:3::30", TV)).to_ask(NAS, "nas") == (ip("2001:db8:3::30"),)
+
+
+def test_every_place_is_asked_about_once_and_claims_that_ended_are_not() -> None:
+    found = census(
+        at("192.168.1.50"),
+        lease("192.168.1.50", name="nas"),
+        lease("192.168.1.51", ends=NOW),
+        lease("192.168.1.52", TV),
+        Announced("nas", ip("192.168.1.50")),
+        Announced("nas", ip("169.254.0.1")),
+    )
+    assert found.to_ask(NAS, "nas") == (ip("192.168.1.50"),)
+
+
 def test_of_two_leases_of_an_address_the_later_end_counts() -> None:
     old, new = lease("192.168.1.50", ends=NOW + 10), lease("192.168.1.50", TV, ends=NOW + 20)
     for order in ([old, new], [new, old]):
@@ -285,6 +320,21 @@ def test_a_device_that_moved_is_found_whoever_has_its_old_address() -> None:
     assert (found.addresses, found.problem) == ((ip("192.168.1.51"),), None)
 
 
+def test_a_device_goes_to_an_address_in_dispute_when_the_answer_is_its_own() -> None:
+    last, claim, moved = (ip("192.168.1.5"),), lease("192.168.1.30"), (ip("192.168.1.30"),)
+
+    def found(*table: Neighbour) -> tuple[IPAddress, ...]:
+        return locate(census(claim, *table), NAS, "nas", last).addresses
+
+    gone = at("192.168.1.5", None, FAILED)
+    for old in (at("192.168.1.5", state=STALE), gone):
+        assert found(old, at("192.168.1.30", TV, STALE)) == last
+        assert found(old, at("192.168.1.30", TV, PROBE)) == last
+        assert found(old, at("192.168.1.30", TV)) == last
+        assert found(old, at("192.168.1.30")) == moved
+    assert found(gone, at("192.168.1.30", None, FAILED)) == moved
+
+
 _macs = st.sampled_from([NAS, TV])
 _addresses = st.sampled_from(["192.168.1.50", "192.168.1.51", EUI64, "2001:db8:3::9:8:7:6", "fe80::1"])
 _neighbours = st.builds(at, _addresses, _macs, st.sampled_from(NeighbourState), st.sampled_from(["a", "b"]))
@@ -303,4 +353,6 @@ def test_a_device_is_never_sent_where_the_table_shows_only_another(
         assert bool(place.addresses) is (place.problem is None)
         for address in place.addresses:
             assert address not in found.owned_addresses(other)
+        leased = {each.address for each in found.sightings(mac)}
+        assert leased <= set(found.to_ask(mac))
         assert not found.owned_addresses(mac) & found.owned_addresses(other)

@@ -64,8 +64,8 @@ class Place:
         seen = len(self.udp.seen)
         fire(self.home.visitor, self.port, self.address, 1)
         try:
-            with Knock(self.home.net.visitor, self.port, self.address):
-                return len(self.udp.seen) == seen
+            with Knock(self.home.net.visitor, self.port, self.address) as knock:
+                return not knock.is_accepted(0.2) and len(self.udp.seen) == seen
         except ConnectionRefusedError:
             return True
 

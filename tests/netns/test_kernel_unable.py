@@ -27,7 +27,7 @@ GATEWAY, SERVER, DESKTOP = HomeNetwork.GATEWAY, HomeNetwork.SERVER, HomeNetwork.
         ({"to": "198.51.100.10"}, "198.51.100.10", "198.51.100.10"),
         ({"to": HomeNetwork.GATEWAY_INSIDE[0]}, "this machine", "このマシン"),
         ({"to": "127.0.0.1"}, "this machine", "このマシン"),
-        ({"to": SERVER[1], "on": GATEWAY[0]}, "two IP versions", "IP バージョン"),
+        ({"to": SERVER[1], "on": GATEWAY[0]}, "two IP versions", "IP の版が違い"),
         ({"to": SERVER[0], "on": HomeNetwork.GATEWAY_INSIDE[0]}, "192.168.1.1", "192.168.1.1"),
         ({"to": SERVER[0], "proxy_protocol": 1}, "PROXY", "PROXY"),
         ({"to": SERVER[0], "idle": "5m"}, "", ""),

@@ -55,7 +55,7 @@ class Walk:
         """One step. One that is refused is one too: what is left must be as it was."""
         names = [name for name in vars(Walk) if name.startswith("do_")]
         weights = [
-            {"do_open": 12, "do_close": 5, "do_edit": 6, "do_restart": 1}.get(name, 2) for name in names
+            {"do_open": 18, "do_close": 5, "do_edit": 6, "do_restart": 1}.get(name, 2) for name in names
         ]
         (name,) = self.chance.choices(names, weights)
         action: Callable[[], object] = getattr(self, name)
@@ -74,7 +74,7 @@ class Walk:
             3: f"udp/{port}-{port + 5}:9000-9005",
             4: "gre",
         }.get(form, f"udp/{port}:7002")
-        to = ":" if form == 5 else self.chance.choice([*SERVER, *DESKTOP])
+        to = "self" if form == 5 else self.chance.choice([*SERVER, *DESKTOP, SERVER[0], DESKTOP[0]])
         words: dict[str, object] = {"ports": f"udp/{port}" if form == 5 else ports, "to": to, **self._terms()}
         if self.chance.random() < 0.2:
             words["on"] = self.chance.choice([GATEWAY[0], "isp", EXTRA])
@@ -143,7 +143,7 @@ class Walk:
         return found
 
     def _terms(self) -> dict[str, object]:
-        source = self.chance.choice(["anyone", "lan", "office", "198.51.100.0/24,2001:db8::/32"])
+        source = self.chance.choice(["anyone", "anyone", "lan", "office", "198.51.100.0/24,2001:db8::/32"])
         return {
             "from": source,
             "limit": self.chance.choice(["none", "none", "none", "100/s"]),
@@ -163,7 +163,11 @@ def test_the_kernel_follows_the_ledger_through_anything(kernel_home: Home, seed:
             except AssertionError as error:
                 error.add_note(f"after {walk.done[-CHECKED:]}, step {number}")
                 raise
-    assert sum("(" not in each for each in walk.done) > STEPS / 2, walk.done
+    assert sum("(" not in each for each in walk.done) > STEPS / 2, walk.done  # the others were refused
+    for _ in range(CHECKED):
+        with suppress(Problem):
+            walk.do_open()
+    agree(home.daemon, home.net.gateway)
     for ban in home.daemon.client.bans():
         home.daemon.client.unban(ban["prefix"])
     check_each_port(home, walk)
@@ -194,7 +198,7 @@ def check_each_port(home: Home, walk: Walk) -> None:
             }
             wished = {(number, *end) for number in (TCP, UDP) if (end := expected.get((number, port)))}
             assert came == wished or port in skipped, port
-    assert len(expected) > 5
+    assert len(expected) > 2
 
 
 def _expected(home: Home) -> tuple[dict[tuple[int, int], tuple[str, int]], set[int]]:

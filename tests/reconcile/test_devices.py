@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 
+from sekimori.model.address import IPAddress
+from sekimori.model.device import Announced
 from sekimori.model.errors import Problem
-from sekimori.model.network import NeighbourState
+from sekimori.model.network import Neighbour, NeighbourState
 from sekimori.model.target import Target
 from sekimori.reconcile.devices import Devices
 from sekimori.testing.clock import FakeClock
@@ -22,12 +24,46 @@ BY_NAME = Target.parse_host("device:nas")
 PINNED = BY_NAME.pinned(NAS)
 
 
+class FaithfulLan(FakeLan):
+    """A LAN whose kernel asks the MAC address that it believes in, and nobody else, before it forgets it.
+
+    Attributes:
+        held: probes of these addresses do not return until the event.
+        mute: mDNS questions do not return.
+        changed: told that a probe has changed the table.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: dict[IPAddress, asyncio.Event] = {}
+        self.mute = False
+        self.changed: Callable[[], None] = lambda: None
+
+    async def probe(self, address: IPAddress, interface: str | None) -> None:
+        believed, there = self.table.get(address), self.standing.get(address)
+        if believed is None or believed.mac in (None, there):
+            await super().probe(address, interface)
+        else:
+            self.probed.append(address)
+            self.table[address] = Neighbour(address, None, "lan0", NeighbourState.FAILED)
+        self.changed()
+        if address in self.held:
+            await self.held[address].wait()
+
+    async def ask_mdns(self, name: str) -> Sequence[Announced]:
+        if self.mute:
+            self.asked.append(name)
+            await asyncio.Event().wait()
+        return await super().ask_mdns(name)
+
+
 class Scene:
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.lan = FakeLan()
+        self.lan = FaithfulLan()
         self.moved: list[Target] = []
         self.devices = Devices(self.lan, self.clock, self.moved.append)
+        self.lan.changed = self.devices.wake
 
     def problem(self, target: Target = PINNED) -> str | None:
         problem = self.devices.problem(target)
@@ -220,6 +256,93 @@ async def test_a_silent_device_stays_where_it_was(scene: Scene) -> None:
             None,
             [],
         )
+
+
+async def moved_where_another_was(scene: Scene) -> None:
+    """NAS was at .5, and gets a lease of .30, where the table believes TV to be."""
+    await scene.until(lambda: scene.devices.addresses(PINNED) == ("192.168.1.5",))
+    await scene.settle()
+    scene.moved.clear()
+    scene.lan.leave("192.168.1.5")
+    scene.lan.lease(NAS, "192.168.1.30", "nas")
+
+
+async def test_a_device_is_followed_to_an_address_that_the_table_believes_to_be_anothers(
+    scene: Scene,
+) -> None:
+    scene.lan.meet(NAS, "192.168.1.5")
+    scene.lan.meet(TV, "192.168.1.30", NeighbourState.STALE)
+    async with scene.following(PINNED):
+        await moved_where_another_was(scene)
+        scene.lan.place(NAS, "192.168.1.30")
+        begin = scene.clock.now()
+        await scene.until(lambda: scene.devices.addresses(PINNED) == ("192.168.1.30",), step=0.5)
+        assert scene.clock.now() - begin <= 1.0
+        assert scene.problem() is None
+        assert scene.lan.table[ipaddress.ip_address("192.168.1.30")].mac == NAS
+
+
+async def test_a_lease_of_an_address_where_another_answers_moves_nothing(scene: Scene) -> None:
+    scene.lan.meet(NAS, "192.168.1.5")
+    scene.lan.meet(TV, "192.168.1.30", NeighbourState.STALE)
+    async with scene.following(PINNED):
+        await moved_where_another_was(scene)
+        for _ in range(20):
+            scene.clock.advance(0.5)
+            await scene.settle()
+        answer = scene.lan.table[ipaddress.ip_address("192.168.1.30")]
+        assert (answer.mac, answer.state) == (TV, NeighbourState.REACHABLE)
+        assert (scene.devices.addresses(PINNED), scene.moved) == (("192.168.1.5",), [])
+        # It goes on being asked about, so that it is followed there once the other has left.
+        scene.lan.place(NAS, "192.168.1.30")
+        begin = scene.clock.now()
+        await scene.until(lambda: scene.devices.addresses(PINNED) == ("192.168.1.30",), step=0.5)
+        assert scene.clock.now() - begin <= 2.5
+
+
+async def test_a_dispute_is_not_kept_waiting_by_probes_under_way(scene: Scene) -> None:
+    scene.lan.meet(NAS, "192.168.1.5")
+    scene.lan.meet(TV, "192.168.1.30", NeighbourState.STALE)
+    scene.lan.held[ipaddress.ip_address("192.168.1.5")] = asyncio.Event()  # for ever
+    async with scene.following(PINNED):
+        await moved_where_another_was(scene)
+        scene.lan.place(NAS, "192.168.1.30")
+        scene.devices.wake()
+        await scene.until(lambda: scene.devices.addresses(PINNED) == ("192.168.1.30",))  # no time has passed
+
+
+async def test_a_dispute_is_not_kept_waiting_by_a_question_to_all(scene: Scene) -> None:
+    scene.lan.meet(NAS, "192.168.1.5")
+    scene.lan.meet(TV, "192.168.1.30", NeighbourState.STALE)
+    scene.lan.mute = True
+    async with scene.following(PINNED):
+        await moved_where_another_was(scene)
+        scene.lan.place(NAS, "192.168.1.30")
+        scene.lan.meet(TV, "192.168.1.5")  # so that it is nowhere for a moment, and is asked for by name
+        scene.devices.wake()
+        await scene.until(lambda: scene.devices.addresses(PINNED) == ("192.168.1.30",))  # no time has passed
+        assert scene.lan.asked == ["nas"]
+
+
+async def test_what_a_device_says_of_itself_is_tried_until_the_table_has_forgotten_the_other(
+    scene: Scene,
+) -> None:
+    scene.lan.meet(TV, "192.168.1.30", NeighbourState.STALE)
+    scene.lan.place(NAS, "192.168.1.30")
+    scene.lan.announced["nas"] = ("192.168.1.30",)
+    async with scene.following(PINNED):
+        await scene.until(lambda: scene.devices.addresses(PINNED) == ("192.168.1.30",), step=0.5)
+        assert scene.lan.asked == ["nas"]
+
+
+async def test_a_name_is_opened_to_where_its_lease_is_though_the_table_believes_in_another(
+    scene: Scene,
+) -> None:
+    scene.lan.meet(TV, "192.168.1.30", NeighbourState.STALE)
+    scene.lan.place(NAS, "192.168.1.30")
+    scene.lan.lease(NAS, "192.168.1.30", "nas")
+    assert await scene.devices.learn(BY_NAME) == PINNED
+    assert scene.devices.addresses(PINNED) == ("192.168.1.30",)
 
 
 async def test_known_addresses_are_probed_every_one_and_a_half_seconds_and_no_oftener(scene: Scene) -> None:

@@ -150,9 +150,11 @@ class _Daemon:
             owned=lambda owner: self._devices.owned(owner.id),
         )
         relay.on_change = kernel.on_change = self._engine.wake
-        kernel.guests = lambda: ledger.snapshot.by_plane(relay.name)
-        kernel.workers = lambda: relay.worker_pids
-        kernel.last_gateway = lambda: last_gateway(ledger)
+        kernel.join(
+            guests=lambda: ledger.snapshot.by_plane(relay.name),
+            workers=lambda: relay.worker_pids,
+            last_gateway=lambda: last_gateway(ledger),
+        )
         self._meters = Meters(ledger, relay, kernel)
         self._gate = LocalGate(self._writer, self._engine, planes, self._names, self._devices, clock, rules)
 

@@ -95,7 +95,7 @@ class Meters:
         if meter is None or not meter.carried:
             return
         kept, meter.carried = meter.carried, {}
-        now = await asyncio.to_thread(meter.read_all)
+        now = await asyncio.to_thread(meter.totals)
         meter.carried = {key: _less(value, now.get(key, Counters())) for key, value in kept.items()}
 
     def save(self) -> None:
@@ -111,11 +111,11 @@ class Meters:
         if self._meter is None:
             return
         try:
-            totals = await asyncio.to_thread(self._meter.read_all)
+            totals = await asyncio.to_thread(self._meter.totals)
         except Problem as problem:
             _log.warning("figures_not_read", problem=problem.title())
             return
-        self._save({key: value for key, value in totals.items() if value.packets_in or value.packets_out})
+        self._save(totals)
 
     def _save(self, totals: Mapping[str, Counters]) -> None:
         try:

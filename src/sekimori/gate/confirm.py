@@ -135,10 +135,11 @@ class Confirming:
 
     async def run(self) -> None:
         """Take back what is not confirmed in time, for ever."""
-        for pending in self._pending():  # of the daemon before, who knew what was there before it
-            self._note_older(pending)
         while True:
             self._wake.clear()
+            for pending in self._pending():
+                if pending.revision not in self._older:  # of an earlier daemon, or its asker is gone
+                    self._note_older(pending)
             await self.revert_overdue()
             await self._until_next()
 

@@ -64,8 +64,11 @@ class Census:
     """All evidence of one moment, and what follows from it.
 
     - An entry of the neighbour table counts in the states in which the kernel sends to its MAC address.
-    - A lease counts until it expires; of several for one address the one that expires last. One whose
-      address the neighbour table shows at another MAC address says nothing of where its device is.
+    - A lease counts until it expires; of several for one address the one that expires last.
+    - An address is in dispute where a lease, or an answer, gives it to one device and the neighbour table
+      shows another there. It is nobody's new place until that is settled, for the kernel would send what is
+      meant for the one to the other. The entry may be old, so that `to_ask` has the address asked about: who
+      answers has it, and where nobody does, the lease counts again.
     - A name is told by leases and by mDNS. Of an address without a MAC address in the lease, or in the
       answer, the neighbour table tells whose it is.
     - Addresses that mean something on one link only, and those that are no host's, are left out; of IPv6,
@@ -89,13 +92,20 @@ class Census:
         self._leases = _standing(leases, now)
         self._announced = [each for each in announced if _is_hosts(each.address)]
         self._by_mac: dict[str, dict[IPAddress, set[SightingSource]]] = {}
+        self._leased: dict[str, list[IPAddress]] = {}
+        """By MAC address what leases give it, in dispute or not."""
         for address, macs in self._seen.items():
             for mac in macs:
                 self._add(mac, address, SightingSource.NEIGHBOUR)
         for lease in self._leases:
-            if lease.mac is not None and self._agrees(lease.address, lease.mac):
-                self._add(lease.mac, lease.address, SightingSource.LEASE)
-        self._names = self._find_names()
+            if lease.mac is not None:
+                self._leased.setdefault(lease.mac, []).append(lease.address)
+                if self._agrees(lease.address, lease.mac):
+                    self._add(lease.mac, lease.address, SightingSource.LEASE)
+        self._names: dict[str, set[str]] = {}
+        self._told: dict[str, dict[IPAddress, None]] = {}
+        """By name the addresses that leases and mDNS give it, in that order."""
+        self._note_names()
 
     def sightings(self, mac: str) -> tuple[Sighting, ...]:
         """Everything that speaks for one device, a line per address and kind of evidence."""
@@ -150,6 +160,17 @@ class Census:
         """The interface on whose link an address was seen, whoever has it."""
         return next(iter(self._seen.get(address, {}).values()), None)
 
+    def to_ask(self, mac: str, name: str = "") -> tuple[IPAddress, ...]:
+        """Every address where it should be found out whether a device is there: where it was seen, and where
+        a lease or its name has it, whoever else the neighbour table shows.
+
+        Args:
+            mac: lower case with colons.
+            name: what it goes by; empty where only its MAC address is known.
+        """
+        places = (*self._by_mac.get(mac, ()), *self._leased.get(mac, ()), *self.addresses_named(name))
+        return tuple(dict.fromkeys(places))
+
     def is_silent(self, address: IPAddress) -> bool:
         """Whether the kernel has asked for an address, and nobody answered."""
         return address in self._silent
@@ -162,9 +183,7 @@ class Census:
 
     def addresses_named(self, name: str) -> tuple[IPAddress, ...]:
         """The addresses that leases and mDNS give a name, whoever has them."""
-        leased = [each.address for each in self._leases if each.name and name in _forms(each.name)]
-        told = [each.address for each in self._announced if name in _forms(each.name)]
-        return tuple(dict.fromkeys([*leased, *told]))
+        return tuple(self._told.get(name, ()))
 
     def _note(self, entry: Neighbour) -> None:
         if not _is_hosts(entry.address):
@@ -183,14 +202,13 @@ class Census:
         seen = self._seen.get(address)
         return not seen or mac in seen
 
-    def _find_names(self) -> dict[str, set[str]]:
-        names: dict[str, set[str]] = {}
+    def _note_names(self) -> None:
         pairs = [(each.name, each.address, each.mac) for each in self._leases if each.name]
         pairs += [(each.name, each.address, None) for each in self._announced]
         for name, address, mac in pairs:
             for form in _forms(name):
-                names.setdefault(form, set()).update([mac] if mac else self._seen.get(address, {}))
-        return names
+                self._names.setdefault(form, set()).update([mac] if mac else self._seen.get(address, {}))
+                self._told.setdefault(form, {})[address] = None
 
     def _server(self, mac: str) -> LeaseServer | None:
         ours = [each for each in self._leases if each.mac == mac]

@@ -31,7 +31,13 @@ from sekimori.policy.checks import check_terms, known_lists, refuse_conflicts
 from sekimori.policy.gateway import decide_configure, decide_lift_ban, decide_put_ban
 from sekimori.policy.ownership import refuse_foreign_target
 from sekimori.policy.rules import Rules
-from sekimori.policy.terms import changed_mapping, defaults_notice, new_mapping, preset_notice
+from sekimori.policy.terms import (
+    changed_mapping,
+    defaults_notice,
+    new_mapping,
+    permit_notice,
+    preset_notice,
+)
 
 __all__ = ["decide"]
 
@@ -65,6 +71,7 @@ def decide(
             refuse_conflicts(mapping, case.draft)
     except Problem as problem:
         return Deny(problem)
+    notices += _permit_notices(changes, case.draft)
     return Allow(tuple(changes), tuple(notices))
 
 
@@ -160,6 +167,17 @@ def _renewed(lifetime: Lifetime, ask: Renew, now: float) -> Lifetime:
     again = lifetime.renewed(now)
     # Asking for the same length again never shortens what an extension had added.
     return again if (again.expires_at or 0) > lifetime.expires_at else lifetime
+
+
+def _permit_notices(changes: Sequence[Made], draft: Snapshot) -> list[Notice]:
+    """What is to be said of permits as things stand when every ask is in: one may switch the firewall on."""
+    pairs = [(made.before, made.after) for made in changes]
+    found = [
+        permit_notice(before if isinstance(before, Mapping) else None, after, draft)
+        for before, after in pairs
+        if isinstance(after, Mapping)
+    ]
+    return [notice for notice in found if notice is not None]
 
 
 def _verb(before: Mapping, after: Mapping) -> Verb:

@@ -12,7 +12,7 @@ from sekimori.model.defaults import HOLD, LONGEST_HOLD, WHOEVER_TRIGGERS, usual_
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Lifetime, format_duration
 from sekimori.model.limits import Limits, Rate
-from sekimori.model.mapping import Mapping, Owner, Trigger
+from sekimori.model.mapping import Mapping, MappingKind, Owner, Trigger
 from sekimori.model.preset import Preset
 from sekimori.model.request import UNSAID, Unsaid, Wish
 from sekimori.model.snapshot import Snapshot
@@ -22,7 +22,7 @@ from sekimori.policy.allocate import choose_name
 from sekimori.policy.kinds import check_kind
 from sekimori.policy.rules import Rules
 
-__all__ = ["changed_mapping", "defaults_notice", "new_mapping", "preset_notice"]
+__all__ = ["changed_mapping", "defaults_notice", "new_mapping", "permit_notice", "preset_notice"]
 
 _T = TypeVar("_T")
 
@@ -120,6 +120,25 @@ def preset_notice(wish: Wish) -> Notice | None:
     if preset is None or not preset.note:
         return None
     return Notice("preset-note", *(f"{preset.title[each]}: {preset.note[each]}" for each in ("en", "ja")))
+
+
+def permit_notice(before: Mapping | None, after: Mapping, snapshot: Snapshot) -> Notice | None:
+    """Word that what has become a permit closes nothing when it ends, where no firewall is there to."""
+    walled = snapshot.gateway is not None and snapshot.gateway.firewall
+    if walled or not _is_kernels_permit(after) or (before is not None and _is_kernels_permit(before)):
+        return None
+    return Notice(
+        "permit-without-firewall",
+        f"Without the gateway's firewall '{after.name}' only narrows who may come in while it stands; "
+        "closing it lets everybody in again. 'sekimori gateway enable --firewall' closes the rest.",
+        f"ゲートウェイのファイアウォールがないため、「{after.name}」は開いている間だけ接続元を絞ります。閉じると、"
+        "だれでも入れる状態に戻ります。ほかを閉じるには: sekimori gateway enable --firewall",
+    )
+
+
+def _is_kernels_permit(mapping: Mapping) -> bool:
+    by_kernel = bool(mapping.path) and mapping.path[0].plane == "kernel"
+    return by_kernel and mapping.kind is MappingKind.PERMIT
 
 
 def _trigger(wish: Wish, before: Trigger | None) -> Trigger | None:

@@ -21,7 +21,8 @@ _TICK: Final = 0.5
 """Seconds between looks at lease files while a device is followed; the neighbour table wakes us by itself."""
 _PROBE_EVERY: Final = 1.5
 """Seconds. The kernel gives a neighbour that does not answer three seconds more, so that one which has gone
-is known to be gone within five."""
+is known to be gone within five. It asks the MAC address that it knows, and nobody else, so long: a device
+that is where another was is found then, when it has forgotten the other."""
 _ASK_EVERY: Final = 10.0
 """Seconds between mDNS questions for a device that is nowhere to be found, and for which an answer is
 believed (RFC 6762 §6.7)."""
@@ -123,7 +124,7 @@ class Devices:
         """
         pinned = target if target.mac else await self._find(target)
         await self._look()
-        await self._probe(self._places(pinned.mac))
+        await self._probe(self._places(pinned))
         await self._look()
         self.follow(pinned, True)
         return pinned
@@ -161,7 +162,8 @@ class Devices:
             while True:
                 self._wake.clear()
                 await self._look()
-                if self._is_probe_due() and (probing is None or probing.done()):
+                # Probes under way may be waiting for somebody who is silent; news does not wait with them.
+                if self._has_news() or (self._is_probe_due() and (probing is None or probing.done())):
                     self._probe_at = self._clock.now() + _PROBE_EVERY
                     probing = tasks.create_task(self._ask_around(), name="probes")
                 next_look = self._clock.now() + _TICK if self._followed else None
@@ -206,28 +208,35 @@ class Devices:
     # -- asking ------------------------------------------------------------------
 
     def _is_probe_due(self) -> bool:
-        """Every so often; and at once where a device has a new address, for it may have left the old one,
-        or where one has fallen silent, for another may be there.
-        """
-        news = frozenset((address, self._census.is_silent(address)) for address in self._all_places())
-        if news - self._news:
-            self._probe_at = 0.0
-        self._news = news
         return bool(self._followed) and self._clock.now() >= self._probe_at
 
+    def _has_news(self) -> bool:
+        """Whether to probe at once: where a device has a new address, or is said to have one where the
+        kernel believes another to be, for it may have left the old one; or where an address has fallen
+        silent, for the kernel has forgotten who was there, and now asks everybody.
+        """
+        before = self._news
+        self._news = frozenset((address, self._census.is_silent(address)) for address in self._all_places())
+        return bool(self._news - before)
+
     async def _ask_around(self) -> None:
-        """Probe where the devices are or were, and ask for those that are nowhere by their names."""
+        """Probe where the devices are, were or are said to be, and ask for those that are nowhere by their
+        names meanwhile.
+        """
         now = self._clock.now()
         names = []
         for target, followed in self._followed.items():
             if followed.found.problem and followed.ask_at <= now and target.host.startswith("device:"):
                 followed.ask_at = now + _ASK_EVERY
                 names.append(target.host.removeprefix("device:"))
+        known = frozenset(self._all_places())
+        await asyncio.gather(self._probe(known), self._ask_each(names))
+        await self._probe(each for each in self._all_places() if each not in known)
+        self.wake()
+
+    async def _ask_each(self, names: Iterable[str]) -> None:
         for name in names:
             await self._ask(name)
-        named = [address for name in names for address in self._census.addresses_named(name)]
-        await self._probe([*named, *self._all_places()])
-        self.wake()
 
     async def _ask(self, name: str) -> None:
         answers = tuple(await self._sightings.ask_mdns(name))
@@ -239,16 +248,17 @@ class Devices:
         await asyncio.gather(*(self._sightings.probe(*place) for place in places))
 
     def _all_places(self) -> list[IPAddress]:
-        """Every address where a followed device is, or was last."""
+        """Every address where a followed device may be, or was last."""
         return [
             address
             for target, each in self._followed.items()
-            for address in (*each.last, *self._places(target.mac))
+            for address in (*each.last, *self._places(target))
         ]
 
-    def _places(self, mac: str) -> list[IPAddress]:
+    def _places(self, target: Target) -> tuple[IPAddress, ...]:
         """Every address where a device may be."""
-        return [each.address for each in self._census.sightings(mac)]
+        name = target.host.removeprefix("device:")
+        return self._census.to_ask(target.mac, "" if name == target.host else name)
 
 
 def _told(found: Found) -> tuple[tuple[IPAddress, ...], str]:

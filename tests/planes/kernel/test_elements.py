@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from sekimori.planes.kernel.elements import Item, counts, inside_addresses, is_pinhole, render
+from sekimori.planes.kernel.elements import counts, inside_addresses, is_pinhole, render
 from sekimori.planes.kernel.sets import GLOBAL_SETS, SCOPE_SETS
 from sekimori.reconcile.ports import Wanted
-from sekimori.wire.nftelements import address_port_data, address_port_key, port_data, port_key, proto_key
+from sekimori.wire.nftelements import address_port_data, address_port_key, port_data, port_key
 
-from .tracked import NOW, TCP, UDP, wanted
+from .tracked import NOW, UDP, wanted
 
 SERVER, SERVER6 = "192.168.1.10", "2001:db8:3::10"
 PACKED = ip_address(SERVER).packed
@@ -48,7 +48,12 @@ def stems(mapping: Wanted) -> dict[str, int]:
         ("tcp/443", SERVER6, {}, {"hole": 1, "holefresh": 1, "holeout": 1}),
         ("tcp/443-450", SERVER6, {}, {"holer": 1, "holefreshr": 1, "holeoutr": 1}),
         ("tcp/443", "::10/-64", {}, {"holes": 1, "holefreshs": 1, "holeouts": 1}),
-        ("esp", SERVER6, {"sources": "2001:db8::/32"}, {"holep": 1, "holefreshp": 1, "holeoutp": 1, "holegatep": 1}),
+        (
+            "esp",
+            SERVER6,
+            {"sources": "2001:db8::/32"},
+            {"holep": 1, "holefreshp": 1, "holeoutp": 1, "holegatep": 1},
+        ),
         ("tcp/8443", f"{SERVER6} 443", {}, {"fwd6_all": 1, "in_all": 1, "out_all": 1}),
         (
             "tcp/443",
@@ -66,11 +71,11 @@ def test_the_sets_of_each_kind(ports: str, to: str, words: dict[str, Any], expec
     ("on", "scope"),
     [
         (None, "all"),
-        ("0.0.0.0", "all"),
+        ("0.0.0.0", "at_0_2e_0_2e_0_2e_0"),
         ("203.0.113.2", "at_203_2e_0_2e_113_2e_2"),
         ("wan0", "if_wan0"),
         ("ppp-0.1", "if_ppp_2d_0_2e_1"),
-        ("ppp_2d_0", "if_ppp_2d_0"),
+        ("ppp_2d_0", "if_ppp_5f_2d_5f_0"),
     ],
 )
 def test_a_scope_has_sets_of_its_own(on: str | None, scope: str) -> None:
@@ -149,7 +154,7 @@ def test_mappings_of_different_ports_share_no_element_but_inside_ports() -> None
     ],
 )
 def test_what_an_element_counts(set_name: str, way: str | None) -> None:
-    assert counts(Item(set_name, proto_key(TCP))) == way
+    assert counts(set_name) == way
 
 
 def test_the_best_address_of_each_family_is_led_to() -> None:

@@ -52,9 +52,9 @@ async def get_status(call: ViewerCall) -> Response:
     response_class=Response,
     responses={
         200: {
-            "description": "`hello`, then `committed` and `status`; `pending`, then `confirmed` or `reverted` "
-            "of what has to be confirmed; with `counters=true` also `counters` once a second; `lagged` "
-            "before a reader that fell behind is cut off.",
+            "description": "`hello`, then `committed` and `status`; `pending`, then `confirmed` or "
+            "`reverted` of what has to be confirmed; with `counters=true` also `counters` once a second; "
+            "`lagged` before a reader that fell behind is cut off.",
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         }
     },

@@ -26,10 +26,15 @@ class AbsentKernel:
         self.name = "kernel"
         self.meter = None
         self.on_change: Callable[[], None] = lambda: None
-        self.guests: Callable[[], Iterable[PortMapping]] = tuple
-        self.workers: Callable[[], Collection[int]] = tuple
-        self.last_gateway: Callable[[], Gateway | None] = lambda: None
         self.why = why
+
+    def join(
+        self,
+        guests: Callable[[], Iterable[PortMapping]],
+        workers: Callable[[], Collection[int]],
+        last_gateway: Callable[[], Gateway | None],
+    ) -> None:
+        """There is nothing to ask for."""
 
     def start(self) -> None:
         """Nothing is listened for."""

@@ -14,12 +14,12 @@ from sekimori.model.address import IPAddress, On, PortPair
 from sekimori.model.mapping import Mapping, MappingKind
 from sekimori.model.target import TargetKind
 from sekimori.planes.kernel.frame import scope_of
-from sekimori.planes.kernel.policies import LAN_POLICY, chain_of
+from sekimori.planes.kernel.policies import LAN_POLICY, chain_of, name_sources
 from sekimori.planes.kernel.sets import SCOPE_SETS, set_name
 from sekimori.reconcile.ports import Wanted
 from sekimori.wire.nftelements import address_port_data, address_port_key, port_data, port_key, proto_key
 
-__all__ = ["Item", "counts", "inside_addresses", "is_pinhole", "render"]
+__all__ = ["Item", "counts", "inside_addresses", "is_pinhole", "render", "terms_of"]
 
 _GATE_LAG: Final = 5.0
 """Seconds that who-may-come-in outlives what lets in: it must never be the other way round."""
@@ -70,6 +70,29 @@ def render(wanted: Wanted) -> list[Item]:
     return items
 
 
+def terms_of(wanted: Wanted) -> str:
+    """A short name for all that the elements of a mapping follow from, and its policy; for this process.
+
+    Made of numbers and texts: to hash the values themselves takes five times as long, and it is done for
+    every mapping at every look.
+    """
+    mapping = wanted.mapping
+    ports = tuple(
+        [
+            (pair.protocol.number, pair.outside.first, pair.outside.last, pair.inside.first)
+            for pair in mapping.ports
+        ]
+    )
+    sources = None if wanted.sources is None else name_sources(wanted.sources)
+    target = mapping.target.kind.value, mapping.target.host, mapping.target.mac
+    limits = mapping.limits
+    rest = (
+        mapping.on, limits.per_source, limits.total, limits.connections, mapping.log, mapping.trigger,
+        mapping.excepted, mapping.proxy_protocol, mapping.idle, wanted.accept_until, wanted.targets,
+    )  # fmt: skip
+    return f"{hash((ports, target, sources, rest)):x}"
+
+
 def inside_addresses(wanted: Wanted) -> tuple[IPAddress | None, IPAddress | None]:
     """The IPv4 and the IPv6 address that a mapping leads to now: the best of each family."""
     four = six = None
@@ -94,10 +117,9 @@ def is_pinhole(mapping: Mapping) -> bool:
     return mapping.on is None and all(pair.outside == pair.inside for pair in mapping.ports)
 
 
-def counts(item: Item) -> str | None:
+def counts(name: str) -> str | None:
     """Which way an element counts: `in`, `out`, `new` (flows) or `asked` (flows before policy)."""
-    stem = item.set.partition("_")[0]
-    return _COUNTS.get(stem)
+    return _COUNTS.get(name.partition("_")[0])
 
 
 _PLACELESS: Final = frozenset({TargetKind.SUFFIX, TargetKind.TRIGGER})

@@ -57,15 +57,15 @@ class Scope:
             return True
         if isinstance(self.on, Interface):
             return self.on.name == wan.interface
-        return self.on == address
+        return self.on.version == address.version and (self.on.is_unspecified or self.on == address)
 
 
 EVERYWHERE: Final = Scope("all", None)
 
 
 def scope_of(on: On | None) -> Scope:
-    """The scope that a mapping's `on` names. The unspecified addresses mean everywhere, in their family."""
-    if on is None or (not isinstance(on, Interface) and on.is_unspecified):
+    """The scope that a mapping's `on` names. An unspecified address means everywhere, in its family."""
+    if on is None:
         return EVERYWHERE
     kind = "if" if isinstance(on, Interface) else "at"
     # Two interfaces may differ in what no set name can have; hex keeps them apart.
@@ -82,6 +82,7 @@ class Frame:
         scopes: those in use beside `EVERYWHERE`, in order of their names.
         numbers: by WAN interface, the number in the marks of its flows; it stays while the line does,
             for live flows carry it.
+        used: the sets of mappings that are looked up; None is all of them.
         pptp: a mapping carries GRE, so conntrack must follow PPTP's control connections.
     """
 
@@ -91,6 +92,7 @@ class Frame:
     scopes: tuple[Scope, ...] = ()
     numbers: tuple[tuple[str, int], ...] = ()
     pptp: bool = False
+    used: frozenset[str] | None = None
 
     @property
     def numbered(self) -> tuple[tuple[Wan, int], ...]:

@@ -61,9 +61,23 @@ class KernelMeter:
         for key, seen in self._seen(wanted).items():
             self.carried[key] = self.carried.get(key, Counters()) + self._reading(seen, ())
 
-    def read_all(self) -> dict[str, Counters]:
-        """The figures of everything that is held, without flows. Blocks."""
-        return self._counters(None)
+    def totals(self) -> dict[str, Counters]:
+        """The figures of all mappings that something came or went by, without flows. Blocks."""
+        found = self._table.read(name for name in self._table.names()[1] if counts(name) is not None)
+        moved = {
+            name: {key: seen for key, seen in rows.items() if seen.packets} for name, rows in found.items()
+        }
+        totals = dict(self.carried)
+        if not any(moved.values()):
+            return totals
+        for key, wanted in dict(self._held).items():
+            items = render(wanted)
+            seen = [
+                (item, moved[item.set][item.key]) for item in items if item.key in moved.get(item.set, ())
+            ]
+            if seen:
+                totals[key] = self._reading(seen, ()) + totals.get(key, Counters())
+        return totals
 
     def forget(self, ids: Iterable[str]) -> None:
         """Drop the figures of mappings that are gone."""
@@ -75,7 +89,12 @@ class KernelMeter:
         wanted = known if ids is None else {key: known[key] for key in ids if key in known}
         seen = self._seen(wanted)
         if len(wanted) <= _SINGLY:
-            flows = {key: self._entries(key) for key in wanted}
+            # To ask conntrack is to walk all of it (5 ms): what has let no packet in has no flows.
+            flows = {
+                key: self._entries(key)
+                for key in wanted
+                if key in self.carried or any(each.packets for _, each in seen[key])
+            }
         else:
             flows = self._cutter.share_out(wanted, self._network(), known.values())
         return {
@@ -96,12 +115,12 @@ class KernelMeter:
         return {key: self._look_up(each) for key, each in wanted.items()}
 
     def _look_up(self, wanted: Wanted) -> list[tuple[Item, Seen]]:
-        items = [item for item in render(wanted) if counts(item) is not None]
+        items = [item for item in render(wanted) if counts(item.set) is not None]
         return list(self._table.look_up(items).items())
 
     def _read(self, wanted: Mapping[str, Wanted]) -> dict[str, list[tuple[Item, Seen]]]:
         """The same for many mappings: every set they are in is read once."""
-        items = {key: [item for item in render(each) if counts(item)] for key, each in wanted.items()}
+        items = {key: [item for item in render(each) if counts(item.set)] for key, each in wanted.items()}
         found = self._table.read({item.set for each in items.values() for item in each})
         return {
             key: [(item, found[item.set][item.key]) for item in each if item.key in found[item.set]]
@@ -111,5 +130,5 @@ class KernelMeter:
     def _reading(self, seen: Iterable[tuple[Item, Seen]], flows: Iterable[Entry]) -> Counters:
         by_way: dict[str, list[Seen]] = {}
         for item, each in seen:
-            by_way.setdefault(counts(item) or "", []).append(each)
+            by_way.setdefault(counts(item.set) or "", []).append(each)
         return read_counters(by_way, flows)

@@ -24,6 +24,7 @@ __all__ = [
     "MOST_SOURCES",
     "Policy",
     "chain_of",
+    "name_sources",
     "policy_of",
     "sources_policy",
     "trigger_rules",
@@ -68,7 +69,7 @@ def chain_of(wanted: Wanted) -> str | None:
         return None
     if mapping.sources.lists == _LAN_ONLY and not mapping.sources.prefixes:
         return LAN_POLICY
-    return f"src_{_stem(sources)}"
+    return f"src_{name_sources(sources)}"
 
 
 def policy_of(wanted: Wanted) -> Policy | None:
@@ -82,8 +83,26 @@ def policy_of(wanted: Wanted) -> Policy | None:
     return sources_policy(LAN_PREFIXES if chain == LAN_POLICY else wanted.sources)
 
 
+_known: dict[int, tuple[tuple[IPNetwork, ...], str]] = {}
+_MOST_KNOWN = 4096
+
+
+def name_sources(sources: tuple[IPNetwork, ...]) -> str:
+    """A short name for a list of prefixes, the same for the same ones.
+
+    It is asked for with every element. Few tuples serve all mappings (`Desired`), and to hash one of ten
+    prefixes takes 6 µs: so a value is known by where it is, and kept, so that no other gets there.
+    """
+    found = _known.get(id(sources))
+    if found is None:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        found = _known[id(sources)] = sources, _stem_of(sources)
+    return found[1]
+
+
 @lru_cache(maxsize=4096)
-def _stem(sources: tuple[IPNetwork, ...]) -> str:
+def _stem_of(sources: tuple[IPNetwork, ...]) -> str:
     if sources == LAN_PREFIXES:
         return "lan"
     joined = ",".join(sorted(map(str, sources)))
@@ -93,7 +112,7 @@ def _stem(sources: tuple[IPNetwork, ...]) -> str:
 @lru_cache(maxsize=4096)
 def sources_policy(sources: tuple[IPNetwork, ...]) -> Policy:
     """The shared chain that admits these prefixes and drops everybody else."""
-    chain = f"src_{_stem(sources)}"
+    chain = f"src_{name_sources(sources)}"
     lines = [f"add chain {_T} {chain}", f"flush chain {_T} {chain}"]
     sets: list[str] = []
     for family, word in ((4, "ip"), (6, "ip6")):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["GLOBAL_SETS", "SCOPE_SETS", "SetKind", "all_sets", "set_name"]
+__all__ = ["GLOBAL_SETS", "SCOPE_SETS", "SetKind", "all_sets", "is_filled", "set_name"]
 
 _PORT: Final = "inet_proto . inet_service"
 _HOLE: Final = "inet_proto . ipv6_addr . inet_service"
@@ -113,6 +113,12 @@ GLOBAL_SETS: Final = {
     "trigfresh": SetKind(_PORT, interval=True, expires=False),
 }
 """Sets there is one of."""
+
+
+def is_filled(name: str) -> bool:
+    """Whether a set is one that mappings fill."""
+    stem, separator, _ = name.partition("_")
+    return name in GLOBAL_SETS or (bool(separator) and stem in SCOPE_SETS)
 
 
 def set_name(stem: str, scope: str) -> str:

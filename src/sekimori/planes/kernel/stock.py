@@ -10,30 +10,29 @@ import re
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from sekimori.model.address import IpProtocol
 from sekimori.model.mapping import Mapping as PortMapping
-from sekimori.model.mapping import MappingKind
 from sekimori.model.source import LAN_PREFIXES
 from sekimori.planes.kernel.elements import Item, render
+from sekimori.planes.kernel.finds import Finds
 from sekimori.planes.kernel.frame import EVERYWHERE, TABLE, Frame, Scope, scope_of
-from sekimori.planes.kernel.killing import ENDED_SETS
+from sekimori.planes.kernel.needs import is_special, needed_names, special_text, texts_to_repeat
 from sekimori.planes.kernel.policies import (
     LAN_POLICY,
     chain_of,
     policy_of,
     sources_policy,
-    trigger_rules,
     trigger_text,
 )
-from sekimori.planes.kernel.sets import GLOBAL_SETS, SCOPE_SETS, all_sets
-from sekimori.planes.kernel.structure import GATEWAY_CHAIN, chain_names, structure_text
+from sekimori.planes.kernel.sets import is_filled
+from sekimori.planes.kernel.structure import GATEWAY_CHAIN, structure_text
 from sekimori.planes.kernel.symmetric import SYMMETRIC, Symmetric, Turn
-from sekimori.planes.kernel.table import Found, Table
+from sekimori.planes.kernel.table import Table
 from sekimori.reconcile.ports import Wanted
-from sekimori.wire.nftelements import Seen
 
 __all__ = ["DAMAGED", "LEFTOVER", "Stock"]
 
@@ -44,11 +43,6 @@ DAMAGED: Final = ""
 """The mark of what is not wholly as it was put."""
 
 _T: Final = f"inet {TABLE}"
-_MANY: Final = 500
-"""Policies up to which all are made again when somebody changed the ruleset, 0.3 ms each. Of more, only those
-that have lost their chain, its rules or a set: a changed prefix in one of thousands stays unseen."""
-_SLACK: Final = 2.0
-"""Seconds by which two readings of one timeout may differ: what passes between reading and comparing."""
 _TIMEOUT = re.compile(r" timeout @(\d+)@")
 
 
@@ -59,6 +53,7 @@ class Stock:
     Attributes:
         held: what was put, by mapping id.
         marks: fingerprints of what is there, by mapping id; `DAMAGED` for what is not as it was put.
+        used: the sets that hold elements, or did: the others are not looked up.
         shows_gateway: the table was found to be that of a gateway when it was last read.
         is_there: there is a table, whatever it holds.
     """
@@ -68,17 +63,13 @@ class Stock:
     marks: dict[str, str] = field(default_factory=dict)
     shows_gateway: bool = False
     is_there: bool = False
+    used: set[str] = field(default_factory=set)
     _frame: Frame | None = None
     _unmade: tuple[str, ...] = ()
     """The commands that make again what mappings brought with them and somebody else may have taken."""
     _has_litter: bool = False
     """A policy has left sets behind that it no longer uses."""
-    _found: Found = field(default_factory=dict)
-    """Elements that were read and that no mapping has claimed since."""
-    _read_at: dict[str, float] = field(default_factory=dict)
-    """When each set was read (Unix seconds)."""
-    _slowest: float = 0.0
-    """Seconds of the slowest write: by as much an element may end later than it was meant to."""
+    _finds: Finds = field(default_factory=Finds)
     _lost: set[str] = field(default_factory=set)
     """Mappings not all of whose elements are known to be there."""
     _chains: Counter[str] = field(default_factory=Counter)
@@ -109,22 +100,23 @@ class Stock:
         self.shows_gateway = GATEWAY_CHAIN in rules
         self.is_there = bool(rules)
         self._frame = None  # all of it is made again, which changes nothing of what is whole
-        self._unmade = tuple(self._find_unmade(rules, sets))
-        self._read(filter(_is_filled, sets), now)
+        self._unmade = tuple(texts_to_repeat(self.held, rules, sets))
+        self._finds.read(self.table, filter(is_filled, sets), now)
+        self.used |= self._finds.sets
         for key, wanted in self.held.items():
             items = [item for item in render(wanted) if self._has_its_turn(item)]
-            lost = {item for item in items if not self._is_whole(item)}
+            lost = {item for item in items if not self._finds.has(item)}
             for item in items:
                 # Of a damaged mapping the rest is looked for again when it is put; but not what it shares.
                 if item not in lost and (not lost or item.set == SYMMETRIC):
-                    del self._found[item.set][item.key]
+                    self._finds.claim(item)
                 elif item.set == SYMMETRIC:
                     self._symmetric.lose(item.key)
             if lost:
                 self._lost.add(key)
                 if key in self.marks:
                     self.marks[key] = DAMAGED
-        if any(self._found.values()):
+        if self._finds:
             self.marks[LEFTOVER] = DAMAGED
 
     def lay(self, frame: Frame, now: float) -> None:
@@ -133,6 +125,7 @@ class Stock:
         Raises:
             NftError: the kernel refused; nothing was done.
         """
+        frame = replace(frame, used=frozenset(self.used))
         if frame == self._frame:
             return
         parts = f"add table {_T}\n", sources_policy(LAN_PREFIXES).text, structure_text(frame), *self._unmade
@@ -147,7 +140,9 @@ class Stock:
             NftError: the kernel refused.
         """
         self.table.delete()
-        self._frame, self._found, self.is_there = None, {}, False
+        self._frame, self.is_there = None, False
+        self._finds.clear()
+        self.used.clear()
         self._chains.clear()
         self._lost.clear()
         self.marks.pop(LEFTOVER, None)
@@ -167,14 +162,15 @@ class Stock:
         going = [key for key in remove if key in self.held]
         self._prepare(put.values())
         gone, come, turn = self._plan(put, going)
+        self._use({item.set for item in (*come, *turn.add)}, now)
         for item in turn.add:
-            self._meet(item, gone, come)
+            self._finds.meet(item, gone, come)
         swept = LEFTOVER in remove
         if swept:
-            gone += (Item(name, seen.key, seen.key_end) for name, seen in self._unclaimed())
+            gone += self._finds.unclaimed()
         ready = time.monotonic()
         is_sure = self.table.write((*gone, *turn.drop), come, now + ready - begun)
-        self._slowest = max(self._slowest, time.monotonic() - ready)
+        self._finds.late = max(self._finds.late, time.monotonic() - ready)
         self._symmetric.settle(turn)
         self._take(put, going, marks, swept=swept)
         return is_sure
@@ -197,11 +193,19 @@ class Stock:
 
     # -- within --------------------------------------------------------------------------
 
+    def _use(self, names: AbstractSet[str], now: float) -> None:
+        """Have the structure look these sets up, which are about to hold elements."""
+        fresh = names - self.used
+        if fresh:
+            self.used |= fresh
+            if self._frame is not None:
+                self.lay(self._frame, now)
+
     def _plan(self, put: Mapping[str, Wanted], going: Iterable[str]) -> tuple[list[Item], list[Item], Turn]:
         """The elements to drop and to add, and whose turn it is with those that are shared."""
         drop: dict[Item, None] = {}
         add: dict[Item, None] = {}
-        if not going and not any(self._found.values()) and self.held.keys().isdisjoint(put):
+        if not going and not self._finds and self.held.keys().isdisjoint(put):
             # All is new, as when 60,000 are restored: there is nothing to compare with.
             items = [item for wanted in put.values() for item in render(wanted)]
             shared = [item for item in items if item.set == SYMMETRIC]
@@ -241,73 +245,18 @@ class Stock:
             if item.set == SYMMETRIC:
                 add[item] = None
             else:
-                self._meet(item, gone, come)
+                self._finds.meet(item, gone, come)
         drop.update(dict.fromkeys(gone))
         add.update(dict.fromkeys(come))
-
-    def _meet(self, item: Item, gone: list[Item], come: list[Item]) -> None:
-        """Have an element added, unless it was found; what was found in its place goes."""
-        seen = self._found.get(item.set, {}).pop(item.key, None)
-        if seen is not None:
-            if self._is(seen, item):
-                return
-            gone.append(Item(item.set, seen.key, seen.key_end))
-        come.append(item)
 
     def _has_its_turn(self, item: Item) -> bool:
         return item.set != SYMMETRIC or self._symmetric.is_first(item)
 
-    def _is_whole(self, item: Item) -> bool:
-        """Whether an element of a held mapping was found just as it shall be."""
-        seen = self._found.get(item.set, {}).get(item.key)
-        return seen is not None and self._is(seen, item)
-
-    def _is(self, seen: Seen, item: Item) -> bool:
-        """Whether an element that was read is the one that shall be there."""
-        if (seen.key_end or item.key) != (item.end or item.key) or (seen.data, seen.chain) != (
-            item.data,
-            item.chain,
-        ):
-            return False
-        if item.until is None or seen.expires_ms is None:
-            return item.until is None and seen.timeout_ms is None
-        ends = self._read_at[item.set] + seen.expires_ms / 1000
-        return abs(ends - item.until) < _SLACK + self._slowest
-
-    def _read(self, sets: Iterable[str], now: float) -> None:
-        """Read these sets; to read all of 60,000 mappings takes seconds, so each has a time of its own."""
-        begun = time.monotonic()
-        self._found, self._read_at = {}, {}
-        for name in sets:
-            self._read_at[name] = now + time.monotonic() - begun
-            self._found |= self.table.read((name,))
-
     def _found_of(self, key: str) -> Iterator[Item]:
         """What was found in the places of a held mapping that was damaged. Its claims are all told."""
         for item in render(self.held[key]):
-            if item.set == SYMMETRIC or item.key in self._found.get(item.set, {}):
+            if item.set == SYMMETRIC or self._finds.covers(item):
                 yield item
-
-    def _find_unmade(self, rules: Mapping[str, int], sets: frozenset[str]) -> Iterator[str]:
-        """The texts of policies and triggers that are to be made again."""
-        policies: dict[str, Wanted] = {}
-        for wanted in self.held.values():
-            chain = chain_of(wanted)
-            if chain is not None and chain != LAN_POLICY:
-                policies.setdefault(chain, wanted)
-            if wanted.mapping.trigger is not None:
-                yield trigger_text(wanted.mapping.id, wanted.mapping.trigger, chain)
-        for wanted in policies.values():
-            policy = policy_of(wanted)
-            if policy is not None and (
-                len(policies) <= _MANY or not all(map(rules.get, policy.chains)) or not sets >= {*policy.sets}
-            ):
-                yield policy.text
-
-    def _unclaimed(self) -> Iterator[tuple[str, Seen]]:
-        for name, rows in self._found.items():
-            for seen in rows.values():
-                yield name, seen
 
     def _take(
         self, put: Mapping[str, Wanted], going: Iterable[str], marks: Mapping[str, str], *, swept: bool
@@ -325,7 +274,7 @@ class Stock:
         if special:
             self._lay_special()
         if swept:
-            self._found = {}
+            self._finds.clear()
             self.marks.pop(LEFTOVER, None)
         unused = [chain for chain, count in self._chains.items() if count <= 0]
         for chain in unused:
@@ -344,7 +293,7 @@ class Stock:
         for key, wanted in put.items():
             if wanted.mapping.on is not None:
                 self._scopes[scope_of(wanted.mapping.on)] += 1
-            if _is_special(wanted.mapping):
+            if is_special(wanted.mapping):
                 self._special[key] = wanted.mapping
                 special = True
         return special
@@ -372,30 +321,15 @@ class Stock:
             self.table.structure("".join(texts.values()))
 
     def _lay_special(self) -> None:
-        """Fill the chains that follow from mappings of special kinds, which are few."""
-        if self._frame is None:
-            return
-        lines = [f"flush chain {_T} triggers"]
-        lines += (f"flush chain {_T} dmzpol_{scope.name}" for scope in self._frame.all_scopes)
-        for key in self._special:
-            wanted = self.held[key]
-            mapping = wanted.mapping
-            if mapping.trigger is not None:
-                lines += (
-                    f"add rule {_T} triggers {rule}" for rule in trigger_rules(mapping.id, mapping.trigger)
-                )
-            elif mapping.kind is MappingKind.DMZ:
-                chain = chain_of(wanted)
-                if chain is not None:
-                    lines.append(f"add rule {_T} dmzpol_{scope_of(mapping.on).name} goto {chain}")
-        self.table.structure("\n".join(lines) + "\n")
+        if self._frame is not None:
+            self.table.structure(special_text(self._frame, (self.held[key] for key in self._special)))
 
     def _collect(self) -> None:
         """Take away chains and sets that nothing refers to."""
         if self._frame is None:
             return
         rules, sets = self.table.names()
-        wanted_chains, wanted_sets = self._needed()
+        wanted_chains, wanted_sets = needed_names(self._frame, self.held)
         gone_chains, gone_sets = sorted(set(rules) - wanted_chains), sorted(sets - wanted_sets)
         lines = [f"flush chain {_T} {chain}" for chain in gone_chains]
         lines += (f"delete chain {_T} {chain}" for chain in gone_chains)
@@ -403,49 +337,6 @@ class Stock:
         if lines:
             self.table.structure("\n".join(lines) + "\n")
 
-    def _needed(self) -> tuple[frozenset[str], frozenset[str]]:
-        """The names of all chains and sets that the frame and the mappings stand on."""
-        assert self._frame is not None
-        chains = set(chain_names(self._frame)) | {LAN_POLICY}
-        sets = {
-            name for name, _ in all_sets(tuple(scope.name for scope in self._frame.all_scopes))
-        } | _FRAME_SETS
-        sets.update(sources_policy(LAN_PREFIXES).sets)
-        made: set[str] = set()
-        for wanted in self.held.values():
-            mapping = wanted.mapping
-            if mapping.trigger is not None:
-                chains.update(f"{stem}_{mapping.id}" for stem in ("tlearn", "tsend", "tadmit"))
-                sets.update(f"{stem}_{mapping.id}" for stem in ("town", "tmine", "tbusy", "tsix"))
-            chain = chain_of(wanted)
-            if chain is None or chain in made:
-                continue
-            made.add(chain)
-            policy = policy_of(wanted)
-            assert policy is not None
-            chains.update(policy.chains)
-            sets.update(policy.sets)
-        return frozenset(chains), frozenset(sets)
-
-
-def _is_special(mapping: PortMapping) -> bool:
-    ports = mapping.ports
-    if len(ports) == 1:  # next to all of thousands
-        return mapping.trigger is not None or not ports[0].protocol.has_ports
-    return mapping.trigger is not None or any(not pair.protocol.has_ports for pair in ports)
-
 
 def _fill_timeouts(text: str, now: float) -> str:
     return _TIMEOUT.sub(lambda match: f" timeout {max(1, round(int(match[1]) - now))}s", text)
-
-
-_FRAME_SETS: Final = frozenset(
-    {"lan", "wan", "lan6", "bans4", "bans6", *ENDED_SETS}
-    | {f"{name}{family}" for name in ("gatew", "inw", "natw", "outw") for family in (4, 6)}
-)
-
-
-def _is_filled(name: str) -> bool:
-    """Whether a set is one that mappings fill (`sets`)."""
-    stem, separator, _ = name.partition("_")
-    return name in GLOBAL_SETS or (bool(separator) and stem in SCOPE_SETS)

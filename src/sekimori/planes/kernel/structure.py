@@ -26,6 +26,7 @@ from sekimori.planes.kernel.bans import keep_apart
 from sekimori.planes.kernel.frame import DMZ_LABEL, FORWARD_LABEL, PERMIT_LABEL, TABLE, Frame, Scope
 from sekimori.planes.kernel.killing import ENDED_CHAIN, ENDED_SETS, TO_ENDED
 from sekimori.planes.kernel.sets import all_sets
+from sekimori.planes.kernel.thrift import in_use
 
 __all__ = ["GATEWAY_CHAIN", "chain_names", "keeper_text", "structure_text"]
 
@@ -65,7 +66,7 @@ def structure_text(frame: Frame) -> str:
     lines = [f"add table {_T}", *_declarations(frame)]
     for name, rules in _chains(frame):
         lines.append(f"flush chain {_T} {name}")
-        lines += (f"add rule {_T} {name} {rule}" for rule in rules)
+        lines += (f"add rule {_T} {name} {rule}" for rule in in_use(rules, frame.used))
     lines += _facts(frame)
     return "\n".join(lines) + "\n"
 
@@ -123,7 +124,7 @@ def _declarations(frame: Frame) -> Iterator[str]:
 
 def _chains(frame: Frame) -> Iterator[tuple[str, tuple[str, ...]]]:
     yield from _plain_chains(frame)
-    yield "guard", ("ip saddr @bans4 counter drop", "ip6 saddr @bans6 counter drop")
+    yield "guard", tuple(_refuse_banned(frame))
     yield "wanmark", tuple(_mark_flows(frame))
     # The control connection names the GRE call (RFC 2637), so conntrack must read it to translate that.
     yield "helpers", ('ct state new tcp dport 1723 ct helper set "pptp"',) if frame.pptp else ()
@@ -156,6 +157,13 @@ def _chains(frame: Frame) -> Iterator[tuple[str, tuple[str, ...]]]:
             "ip6 saddr @lan6 goto holesout",
         ),
     )
+
+
+def _refuse_banned(frame: Frame) -> Iterator[str]:
+    # Every packet of the machine passes here, so that nobody is banned costs nothing.
+    for family, word in ((4, "ip"), (6, "ip6")):
+        if any(ban.prefix.version == family for ban in frame.bans):
+            yield f"{word} saddr @bans{family} counter drop"
 
 
 def _plain_chains(frame: Frame) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -289,6 +297,8 @@ _INPUT_RULES = (
     'iifname "lo" accept',
     "ct state established,related accept",
     f"ct label {PERMIT_LABEL} accept",
+    # Connections that are older than the table are not known to conntrack, so their next packet is new to it.
+    "tcp flags & (fin | syn | rst | ack) == ack socket wildcard 0 accept",
     "ct state invalid drop",
     "iifname @lan accept",
     "icmp type { destination-unreachable, time-exceeded, parameter-problem, echo-request } accept",
