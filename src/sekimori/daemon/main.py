@@ -29,6 +29,7 @@ from sekimori.host.clock import SystemClock
 from sekimori.host.leases import LeaseFiles
 from sekimori.host.links import Links
 from sekimori.host.listeners import read_connected
+from sekimori.host.memory import give_back
 from sekimori.host.notify import notify, watchdog_interval
 from sekimori.host.resolver import SystemResolver
 from sekimori.host.sightings import LanSightings
@@ -242,6 +243,7 @@ class _Daemon:
     def _ready(self) -> None:
         gc.freeze()
         gc.enable()
+        give_back()
         notify(f"READY=1\nMAINPID={os.getpid()}")
         _log.info(
             "ready", socket=str(self._settings.socket), mappings=len(self._ledger.snapshot), pid=os.getpid()

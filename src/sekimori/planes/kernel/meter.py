@@ -85,8 +85,8 @@ class KernelMeter:
             self.carried.pop(key, None)
 
     def _counters(self, ids: Sequence[str] | None) -> dict[str, Counters]:
-        known = dict(self._held)
-        wanted = known if ids is None else {key: known[key] for key in ids if key in known}
+        held = self._held  # 60,000 of them are not copied for one answer
+        wanted = dict(held) if ids is None else {key: held[key] for key in ids if key in held}
         seen = self._seen(wanted)
         if len(wanted) <= _SINGLY:
             # To ask conntrack is to walk all of it (5 ms): what has let no packet in has no flows.
@@ -96,7 +96,7 @@ class KernelMeter:
                 if key in self.carried or any(each.packets for _, each in seen[key])
             }
         else:
-            flows = self._cutter.share_out(wanted, self._network(), known.values())
+            flows = self._cutter.share_out(wanted, self._network(), tuple(held.values()))
         return {
             key: self._reading(seen[key], flows.get(key, ())) + self.carried.get(key, Counters())
             for key in wanted

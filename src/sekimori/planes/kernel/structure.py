@@ -175,8 +175,8 @@ def _plain_chains(frame: Frame) -> Iterator[tuple[str, tuple[str, ...]]]:
     yield from _HOLE_CHAINS
     yield ENDED_CHAIN
     for _, address, scopes in frame.outside():
-        for name in _WAN_MAPS:
-            yield _address_chain(name, address), tuple(f"jump {name}_{scope.name}" for scope in scopes)
+        for name in _WAN_MAPS if len(scopes) > 1 else ():
+            yield _address_chain(name, address, scopes), tuple(f"jump {name}_{each.name}" for each in scopes)
 
 
 def _filled_elsewhere(frame: Frame) -> Iterator[str]:
@@ -356,8 +356,8 @@ def _facts(frame: Frame) -> Iterator[str]:
             yield from _fill(
                 f"{name}{family}",
                 (
-                    f"{address} : {_ENTER[name]} {_address_chain(name, address)}"
-                    for _, address, _ in frame.outside()
+                    f"{address} : {_ENTER[name]} {_address_chain(name, address, scopes)}"
+                    for _, address, scopes in frame.outside()
                     if address.version == family
                 ),
             )
@@ -378,5 +378,8 @@ def _fill(name: str, elements: Iterator[str]) -> Iterator[str]:
 _PLAIN_SETS = frozenset({"lan", "wan", "lan6", "bans4", "bans6"})
 
 
-def _address_chain(name: str, address: IPAddress) -> str:
+def _address_chain(name: str, address: IPAddress, scopes: tuple[Scope, ...]) -> str:
+    """The chain that an address is looked up in: one of its own where it is in several scopes."""
+    if len(scopes) == 1:
+        return f"{name}_{scopes[0].name}"
     return f"{name}_{str(address).replace('.', '_').replace(':', '_')}"

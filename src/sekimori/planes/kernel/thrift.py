@@ -24,6 +24,10 @@ _SERVES: Final = {
 }
 """Chains that do nothing but look up sets, by the stem of their names, with the stems of these."""
 
+_GATES: Final = ("lan", "lanr", "gate", "gater", "gatep")
+_LEADS_TO: Final = {"gatew4": _GATES, "gatew6": _GATES}
+"""Maps of WAN addresses to chains of that sort, likewise."""
+
 
 def in_use(rules: Iterable[str], used: frozenset[str] | None) -> Iterator[str]:
     """The rules that can match while only the sets in `used` hold elements; None is all of them.
@@ -35,7 +39,10 @@ def in_use(rules: Iterable[str], used: frozenset[str] | None) -> Iterator[str]:
         return
     stems = {_stem(name) for name in used}
     for rule in rules:
-        if any(is_filled(name) and name not in used for name in _SET.findall(rule)):
+        names = _SET.findall(rule)
+        if any(is_filled(name) and name not in used for name in names):
+            continue
+        if any(name in _LEADS_TO and stems.isdisjoint(_LEADS_TO[name]) for name in names):
             continue
         chain = _CHAIN.search(rule)
         serves = _SERVES.get(_stem(chain[1])) if chain else None
