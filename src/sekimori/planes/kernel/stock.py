@@ -186,11 +186,6 @@ class Stock:
         found.update(scope_of(wanted.mapping.on) for wanted in coming if wanted.mapping.on is not None)
         return tuple(sorted(found - {EVERYWHERE}))
 
-    def items_of(self, key: str) -> list[Item]:
-        """The elements of a mapping that is held."""
-        wanted = self.held.get(key)
-        return [] if wanted is None else render(wanted)
-
     # -- within --------------------------------------------------------------------------
 
     def _use(self, names: AbstractSet[str], now: float) -> None:

@@ -171,7 +171,8 @@ def _plain_chains(frame: Frame) -> Iterator[tuple[str, tuple[str, ...]]]:
     for label, name in ((FORWARD_LABEL, "admit"), (PERMIT_LABEL, "admit_own"), (DMZ_LABEL, "admit_dmz")):
         yield name, (f"ct state new ct label set {label}", "accept")
     for scope in frame.all_scopes:
-        yield from _scope_chains(scope)
+        yield from _scope_gates(scope)
+        yield from _scope_leads(scope)
     yield from _HOLE_CHAINS
     yield ENDED_CHAIN
     for _, address, scopes in frame.outside():
@@ -187,9 +188,9 @@ def _filled_elsewhere(frame: Frame) -> Iterator[str]:
     yield from (f"dmzpol_{scope.name}" for scope in frame.all_scopes)
 
 
-def _scope_chains(scope: Scope) -> Iterator[tuple[str, tuple[str, ...]]]:
-    s = scope.name
-    here, there = "meta l4proto . th dport", "meta l4proto . th sport"
+def _scope_gates(scope: Scope) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Who may come in, and what is counted."""
+    s, here = scope.name, "meta l4proto . th dport"
     yield (
         f"gatew_{s}",
         (
@@ -226,6 +227,12 @@ def _scope_chains(scope: Scope) -> Iterator[tuple[str, tuple[str, ...]]]:
             f"meta nfproto @dmzin_{s} goto admit_dmz",
         ),
     )
+
+
+def _scope_leads(scope: Scope) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Where what was admitted goes, and what comes back."""
+    s = scope.name
+    here, there = "meta l4proto . th dport", "meta l4proto . th sport"
     yield (
         f"natw_{s}",
         (
