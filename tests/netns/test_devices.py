@@ -273,6 +273,7 @@ def avahi(host: Host, name: str, directory: Path) -> Iterator[None]:
 def test_a_name_is_found_by_mdns_and_proved_by_the_neighbour_table(at_home: Lan) -> None:
     six = "2001:db8:3::b2"
     at_home.tv.address("gateway", "192.168.1.40/24", f"{six}/64")
+    at_home.net.gateway.ip("neighbour flush all")  # of the addresses that earlier tests gave it
 
     async def look() -> tuple[str, ...]:
         async with sight(LeaseFiles([])) as seen:
