@@ -9,9 +9,11 @@ from typing import Any
 
 from sekimori.ledger.journal import Revision
 from sekimori.model.decision import Made, NamedList, Subject, SubjectKind, Verb, key_of, kind_of
+from sekimori.model.door import Door
 from sekimori.model.events import Committed
 from sekimori.model.gateway import Ban, Gateway
 from sekimori.model.mapping import Mapping, Owner
+from sekimori.model.permission import Permissions
 from sekimori.model.request import Context
 from sekimori.model.snapshot import Snapshot
 from sekimori.model.source import parse_prefix
@@ -47,6 +49,10 @@ def _read(kind: SubjectKind, document: MappingABC[str, Any] | None) -> Subject |
             return Gateway.from_document(document)
         case "ban":
             return Ban.from_document(document)
+        case "door":
+            return Door.from_document(document)
+        case "permissions":
+            return Permissions.from_document(document)
         case "list":
             prefixes = tuple(map(parse_prefix, document["prefixes"]))
             return NamedList(document["name"], Owner.parse(document["owner"]), prefixes)
@@ -97,6 +103,10 @@ def _standing(subject: Subject, snapshot: Snapshot) -> Subject | None:
             return snapshot.gateway
         case Ban():
             return snapshot.bans.get(subject.prefix)
+        case Door():
+            return snapshot.doors.get(subject.door)
+        case Permissions():
+            return snapshot.permissions
 
 
 def _has_room(after: Subject | None, draft: Snapshot) -> bool:

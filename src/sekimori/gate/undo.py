@@ -11,11 +11,13 @@ from sekimori.ledger.journal import JournalRow, Revision
 from sekimori.model.address import PortSpec
 from sekimori.model.causes import cause
 from sekimori.model.decision import Verb
+from sekimori.model.door import DisableDoor, Door, EnableDoor
 from sekimori.model.errors import Problem
 from sekimori.model.gateway import Ban, Gateway
 from sekimori.model.lifetime import Lifetime, format_instant
 from sekimori.model.mapping import Mapping as PortMapping
-from sekimori.model.mapping import Owner, fold_fields
+from sekimori.model.mapping import Owner, OwnerKind, fold_fields
+from sekimori.model.permission import Permissions, SetPermissions
 from sekimori.model.request import Ask, Change, Close, Configure, Define, LiftBan, PutBan, Submit, Wish
 from sekimori.model.snapshot import Snapshot
 from sekimori.model.source import parse_prefix
@@ -54,6 +56,10 @@ def asks_to_undo(
             asks.append(_undo_gateway(row, snapshot, later))
         elif row.subject == "ban":
             asks.append(_undo_ban(row, snapshot, later, now))
+        elif row.subject == "door":
+            asks.append(_undo_door(row, snapshot, later))
+        elif row.subject == "permissions":
+            asks.append(_undo_permissions(row, snapshot, later))
         else:
             asks.extend(_undo_mapping(revision.number, row, snapshot, later, now, lifetime))
     order = {Define: 0, Close: 1, Change: 2, Submit: 3}
@@ -152,6 +158,8 @@ def _put_back(
             fields=", ".join(fold_fields(moved)),
         )
     restored = PortMapping.from_document({**now_is, **{key: before[key] for key in changed}})
+    if "lease" in changed:  # it was adopted: its device gets it back
+        restored = replace(restored, owner=Owner.parse(before["owner"]))
     if "expires_at" in changed:
         restored = _still_lasting(number, restored, now, lifetime)
     paused = restored.paused if "paused" in changed else None
@@ -208,6 +216,19 @@ def _undo_ban(
     return PutBan(prefix, old.expires_at, old.reason, old.owner)
 
 
+def _undo_door(row: JournalRow, snapshot: Snapshot, later: Callable[[str], int]) -> EnableDoor | DisableDoor:
+    door = Door.from_document(row.before or row.after or {})
+    current = snapshot.doors.get(door.door)
+    _refuse_moved(row, None if current is None else current.to_document(), later, "interfaces")
+    return DisableDoor(door.door) if row.before is None else EnableDoor(door)
+
+
+def _undo_permissions(row: JournalRow, snapshot: Snapshot, later: Callable[[str], int]) -> SetPermissions:
+    current = snapshot.permissions
+    _refuse_moved(row, None if current is None else current.to_document(), later, "rules")
+    return SetPermissions(None if row.before is None else Permissions.from_document(row.before).rules)
+
+
 def _refuse_moved(
     row: JournalRow, stands: Mapping[str, Any] | None, later: Callable[[str], int], fields: str
 ) -> None:
@@ -224,8 +245,8 @@ def _refuse_moved(
 def newest_undoable(revisions: Iterable[Revision]) -> Revision | None:
     """The revision that a plain `undo` means, from the newest down.
 
-    The clock's own doings are nobody's to undo, and what could not be applied was taken back
-    already: neither that revision nor the one that took it back counts.
+    The clock's own doings, and what devices ask for by themselves, are nobody's to undo; and what could not
+    be applied was taken back already: neither that revision nor the one that took it back counts.
     """
     taken_back: list[JournalRow] = []
     for revision in revisions:
@@ -236,6 +257,8 @@ def newest_undoable(revisions: Iterable[Revision]) -> Revision | None:
         void = [back for back in taken_back if any(_takes_back(back, row) for row in rows)]
         if void:
             taken_back = [back for back in taken_back if back not in void]
+        elif revision.actor.kind is OwnerKind.DEVICE:
+            continue
         elif any(row.verb is not Verb.EXPIRE for row in revision.rows):
             return revision
     return None

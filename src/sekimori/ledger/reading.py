@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-import sqlalchemy as sa
 
-from sekimori.ledger.schema import lists, mappings, revisions, settings
-from sekimori.ledger.writing import PENDING
-from sekimori.model.decision import NamedList, key_of, kind_of
+from sekimori.model.decision import NamedList, Setting, key_of, kind_of
+from sekimori.model.door import Door
 from sekimori.model.errors import Problem
 from sekimori.model.gateway import Ban, Gateway
 from sekimori.model.mapping import Mapping, Owner
 from sekimori.model.pending import Pending
+from sekimori.model.permission import Permissions
 from sekimori.model.source import parse_prefix
 
-__all__ = ["Standing", "UndecodableError", "read_standing"]
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+__all__ = ["PENDING", "Standing", "UndecodableError", "read_standing"]
+
+
+PENDING: Final = "pending"
+"""The kind of setting that a revision is which waits to be confirmed; its key is the number."""
 
 
 class UndecodableError(Exception):
@@ -33,27 +40,25 @@ class Standing:
     revision: int
     mappings: tuple[Mapping, ...]
     lists: tuple[NamedList, ...]
-    settings: tuple[Gateway | Ban, ...] = ()
+    settings: tuple[Setting, ...] = ()
     pending: tuple[Pending, ...] = ()
 
 
-def read_standing(connection: sa.Connection) -> Standing:
+def read_standing(connection: sa.Connection | sqlite3.Connection) -> Standing:
     """Everything that stands.
+
+    The questions are plain SQL, so that a start need not wait for SQLAlchemy to load.
 
     Raises:
         UndecodableError: a row cannot be read.
     """
-    documents = connection.execute(
-        sa.select(mappings.c.id, mappings.c.document).order_by(mappings.c.revision, mappings.c.id)
-    )
-    named = connection.execute(sa.select(lists).order_by(lists.c.name))
-    chosen = connection.execute(
-        sa.select(settings.c.kind, settings.c.key, settings.c.document).order_by(
-            settings.c.kind, settings.c.key
-        )
-    ).all()
+    ask = connection.execute if isinstance(connection, sqlite3.Connection) else connection.exec_driver_sql
+    documents = ask("SELECT id, document FROM mappings ORDER BY revision, id")
+    named = ask("SELECT name, owner, prefixes FROM lists ORDER BY name")
+    chosen = ask("SELECT kind, key, document FROM settings ORDER BY kind, key").fetchall()
+    ((newest,),) = ask("SELECT max(number) FROM revisions").fetchall()
     return Standing(
-        connection.execute(sa.select(sa.func.max(revisions.c.number))).scalar() or 0,
+        newest or 0,
         tuple(_mapping(key, text) for key, text in documents),
         tuple(_list(name, owner, text) for name, owner, text in named),
         tuple(_setting(kind, key, text) for kind, key, text in chosen if kind != PENDING),
@@ -78,10 +83,10 @@ def _list(name: str, owner: str, text: str) -> NamedList:
         raise UndecodableError(f"the row of list {name} cannot be read: {_text(error)}") from error
 
 
-def _setting(kind: str, key: str, text: str) -> Gateway | Ban:
+def _setting(kind: str, key: str, text: str) -> Setting:
     try:
         setting = _SETTINGS[kind](json.loads(text))
-    except (LookupError, ValueError, TypeError, AttributeError) as error:
+    except (Problem, LookupError, ValueError, TypeError, AttributeError) as error:
         raise UndecodableError(f"the row of {kind} {key} cannot be read: {_text(error)}") from error
     if (kind_of(setting), key_of(setting)) != (kind, key):
         raise UndecodableError(f"the row of {kind} {key} is about {key_of(setting)}")
@@ -98,9 +103,11 @@ def _pending(key: str, text: str) -> Pending:
     return pending
 
 
-_SETTINGS: Final[dict[str, Callable[[dict[str, Any]], Gateway | Ban]]] = {
+_SETTINGS: Final[dict[str, Callable[[dict[str, Any]], Setting]]] = {
     "gateway": Gateway.from_document,
     "ban": Ban.from_document,
+    "door": Door.from_document,
+    "permissions": Permissions.from_document,
 }
 
 

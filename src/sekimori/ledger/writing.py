@@ -10,20 +10,20 @@ from typing import Any
 import sqlalchemy as sa
 
 from sekimori.ledger.journal import JournalRow, row_of, storable, subject_id
+from sekimori.ledger.reading import PENDING
 from sekimori.ledger.schema import claims, journal, lists, mappings, revisions, settings
 from sekimori.ledger.usage import delete_usage
 from sekimori.model.address import Interface
-from sekimori.model.decision import Made, NamedList, key_of, kind_of
+from sekimori.model.decision import Made, NamedList, Setting, key_of, kind_of
 from sekimori.model.events import Committed
-from sekimori.model.gateway import Ban, Gateway
+from sekimori.model.gateway import Ban
 from sekimori.model.mapping import Mapping
 from sekimori.model.pending import Pending
 
-__all__ = ["PENDING", "settle", "write"]
+__all__ = ["settle", "write"]
 
-PENDING = "pending"
-"""The kind of setting that a revision is which waits to be confirmed; its key is the number."""
-
+# Made once: to build a statement costs as much as to have SQLite do it.
+_INSERT = {table: table.insert() for table in (revisions, mappings, claims, lists, settings, journal)}
 _DELETE_MAPPING = mappings.delete().where(mappings.c.id == sa.bindparam("gone"))
 _DELETE_LIST = lists.delete().where(lists.c.name == sa.bindparam("gone"))
 _DELETE_SETTING = settings.delete().where(settings.c.key == sa.bindparam("gone"))
@@ -38,7 +38,7 @@ def write(connection: sa.Connection, committed: Committed) -> None:
     """
     context = committed.context
     connection.execute(
-        revisions.insert(),
+        _INSERT[revisions],
         {
             "number": committed.revision,
             "at": committed.at,
@@ -49,9 +49,7 @@ def write(connection: sa.Connection, committed: Committed) -> None:
     )
     _put_mappings(connection, [change for change in committed.changes if isinstance(change.subject, Mapping)])
     _put_lists(connection, [change for change in committed.changes if isinstance(change.subject, NamedList)])
-    _put_settings(
-        connection, [change for change in committed.changes if isinstance(change.subject, Gateway | Ban)]
-    )
+    _put_settings(connection, [change for change in committed.changes if isinstance(change.subject, Setting)])
     _insert(
         connection,
         journal,
@@ -92,7 +90,7 @@ def _put_lists(connection: sa.Connection, changes: list[Made]) -> None:
 def _put_settings(connection: sa.Connection, changes: list[Made]) -> None:
     after = {subject_id(change): change.after for change in changes}
     _delete(connection, _DELETE_SETTING, _replaced(changes))
-    standing = [each for each in after.values() if isinstance(each, Gateway | Ban)]
+    standing = [each for each in after.values() if isinstance(each, Setting)]
     _insert(connection, settings, [_setting_values(each) for each in standing])
 
 
@@ -134,7 +132,7 @@ def _list_values(named: NamedList) -> dict[str, Any]:
     return {"name": named.name, "owner": storable(document["owner"]), "prefixes": _json(document["prefixes"])}
 
 
-def _setting_values(setting: Gateway | Ban) -> dict[str, Any]:
+def _setting_values(setting: Setting) -> dict[str, Any]:
     return {
         "kind": kind_of(setting),
         "key": key_of(setting),
@@ -175,7 +173,7 @@ def _delete(connection: sa.Connection, statement: sa.Delete, keys: list[str]) ->
 
 def _insert(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
     if rows:
-        connection.execute(table.insert(), rows)
+        connection.execute(_INSERT[table], rows)
 
 
 def _json(document: object) -> str:

@@ -7,9 +7,11 @@ from enum import StrEnum
 from typing import Any, Final, Literal
 
 from sekimori.model.address import IPNetwork
+from sekimori.model.door import Door
 from sekimori.model.errors import Problem
 from sekimori.model.gateway import Ban, Gateway
 from sekimori.model.mapping import Mapping, Owner
+from sekimori.model.permission import Permissions
 
 __all__ = [
     "GATEWAY_KEY",
@@ -19,6 +21,7 @@ __all__ = [
     "Made",
     "NamedList",
     "Notice",
+    "Setting",
     "Subject",
     "SubjectKind",
     "Verb",
@@ -41,6 +44,9 @@ class Verb(StrEnum):
     GATEWAY = "gateway"
     BAN = "ban"
     UNBAN = "unban"
+    DOOR = "door"
+    PERMIT = "permit"
+    ADOPT = "adopt"
     UNDO = "undo"
 
 
@@ -61,10 +67,13 @@ class NamedList:
         }
 
 
-Subject = Mapping | NamedList | Gateway | Ban
+Setting = Gateway | Ban | Door | Permissions
+"""What holds for the whole machine, beside its mappings and lists."""
+
+Subject = Mapping | NamedList | Setting
 """What a change is about."""
 
-SubjectKind = Literal["mapping", "list", "gateway", "ban"]
+SubjectKind = Literal["mapping", "list", "gateway", "ban", "door", "permissions"]
 
 
 def kind_of(subject: Subject) -> SubjectKind:
@@ -78,16 +87,22 @@ def kind_of(subject: Subject) -> SubjectKind:
             return "gateway"
         case Ban():
             return "ban"
+        case Door():
+            return "door"
+        case Permissions():
+            return "permissions"
 
 
 GATEWAY_KEY: Final = "gateway/self"
 """The gateway's `key_of`."""
 
+_PERMISSIONS_KEY: Final = "permissions/self"
+
 
 def key_of(subject: Subject) -> str:
     """What tells a subject from every other, of any kind: a mapping's id, a list's name, a ban's prefix.
 
-    The gateway's has a slash, as prefixes have and the names of lists cannot.
+    Those of other settings have a slash, as prefixes have and the names of lists cannot.
     """
     match subject:
         case Mapping():
@@ -98,6 +113,10 @@ def key_of(subject: Subject) -> str:
             return GATEWAY_KEY
         case Ban():
             return str(subject.prefix)
+        case Door():
+            return f"door/{subject.door}"
+        case Permissions():
+            return _PERMISSIONS_KEY
 
 
 @dataclass(frozen=True, slots=True)

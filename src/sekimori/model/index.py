@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Final, TypeVar
 
 from sekimori.model.address import IpProtocol, PortPair, PortRange
-from sekimori.model.mapping import Mapping
+from sekimori.model.mapping import Mapping, Owner
 from sekimori.model.target import Target, TargetKind
 
 __all__ = ["Index"]
@@ -37,6 +37,8 @@ class Index:
         self._wide: _Ids[int] = {}
         self._planes: dict[str, dict[str, Mapping]] = {}
         self._targets: dict[Target, dict[str, Mapping]] = {}
+        self._leases: dict[Owner, dict[str, Mapping]] = {}
+        self._insides: _Ids[tuple[IpProtocol, str, int]] = {}
 
     @property
     def names(self) -> Collection[str]:
@@ -61,6 +63,10 @@ class Index:
             self._planes.setdefault(mapping.path[0].plane, {})[key] = mapping
         if mapping.target.kind not in _STILL:
             self._targets.setdefault(mapping.target, {})[key] = mapping
+        if mapping.lease is not None:
+            self._leases.setdefault(mapping.owner, {})[key] = mapping
+            for inside in _insides(mapping):
+                _add(self._insides, inside, key)
 
     def drop(self, mapping_id: str) -> None:
         """Take out a mapping that is here."""
@@ -74,6 +80,10 @@ class Index:
             _take_member(self._planes, mapping.path[0].plane, mapping_id)
         if mapping.target.kind not in _STILL:
             _take_member(self._targets, mapping.target, mapping_id)
+        if mapping.lease is not None:
+            _take_member(self._leases, mapping.owner, mapping_id)
+            for inside in _insides(mapping):
+                _take(self._insides, inside, mapping_id)
 
     def named(self, name: str) -> Iterator[Mapping]:
         """The mappings of a name in lower case, the one put in last first."""
@@ -102,6 +112,20 @@ class Index:
         """The mappings that lead to one of `moving_targets`."""
         return self._targets.get(target, {}).values()
 
+    @property
+    def leaseholders(self) -> Collection[Owner]:
+        """Every device that holds a lease."""
+        return self._leases.keys()
+
+    def leases_of(self, owner: Owner) -> Collection[Mapping]:
+        """The leases of a device."""
+        return self._leases.get(owner, {}).values()
+
+    def leases_at(self, protocol: IpProtocol, host: str, port: int) -> Iterator[Mapping]:
+        """The leases that begin at an inside port of a host."""
+        for key in _ids(self._insides.get((protocol, host, port), ())):
+            yield self.by_id[key]
+
     def _places(self, pair: PortPair) -> tuple[_Ids[int], range]:
         """Where outside ports are indexed: the table, and the keys in it."""
         first = _BASE[pair.protocol] + pair.outside.first
@@ -109,6 +133,11 @@ class Index:
         if last - first <= _NARROW:
             return self._narrow, range(first, last)
         return self._wide, range(first >> _BLOCK, ((last - 1) >> _BLOCK) + 1)
+
+
+def _insides(mapping: Mapping) -> Iterator[tuple[IpProtocol, str, int]]:
+    host = mapping.target.host
+    return ((pair.protocol, host, pair.inside.first) for pair in mapping.ports)
 
 
 def _ids(found: str | tuple[str, ...]) -> tuple[str, ...]:

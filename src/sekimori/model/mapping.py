@@ -26,6 +26,7 @@ from sekimori.model.address import (
 from sekimori.model.causes import Text, cause
 from sekimori.model.claim import Claim
 from sekimori.model.errors import Problem
+from sekimori.model.lease import LeaseTerms
 from sekimori.model.lifetime import Asked, Lifetime, format_duration, parse_duration
 from sekimori.model.limits import Limits, Rate
 from sekimori.model.schedule import Schedule
@@ -147,6 +148,7 @@ class Mapping:
         trigger: what sets it off; where there is one, the target is whoever did.
         excepted: what a DMZ host does not get.
         log: whether the kernel logs new flows, at a limited rate.
+        lease: how a device asked for it; None of what people and files asked for.
         created_at: Unix seconds.
         revision: the journal's revision that last changed it.
     """
@@ -173,6 +175,7 @@ class Mapping:
     paused: bool = False
     created_at: int = 0
     revision: int = 0
+    lease: LeaseTerms | None = None
 
     @property
     def kind(self) -> MappingKind:
@@ -272,6 +275,7 @@ class Mapping:
             "paused": self.paused,
             "created_at": self.created_at,
             "revision": self.revision,
+            **({} if self.lease is None else {"lease": self.lease.to_document()}),
         }
 
     @classmethod
@@ -305,6 +309,7 @@ class Mapping:
             paused=document["paused"],
             created_at=document["created_at"],
             revision=document["revision"],
+            lease=LeaseTerms.from_document(document["lease"]) if "lease" in document else None,
         )
 
 

@@ -25,11 +25,14 @@ from sekimori.model.address import (
     parse_spans,
 )
 from sekimori.model.causes import cause, near
+from sekimori.model.door import DisableDoor, EnableDoor
 from sekimori.model.errors import Problem
 from sekimori.model.gateway import Gateway
+from sekimori.model.lease import Adopt, Obtain, Release
 from sekimori.model.lifetime import Asked, Lifetime, parse_duration, parse_instant
 from sekimori.model.limits import Rate
 from sekimori.model.mapping import Mapping, Owner, check_name
+from sekimori.model.permission import SetPermissions
 from sekimori.model.preset import Preset
 from sekimori.model.schedule import Schedule, load_zone
 from sekimori.model.source import Sources
@@ -169,7 +172,22 @@ class LiftBan:
     prefix: IPNetwork
 
 
-Ask = Submit | Change | Renew | Close | Define | Configure | PutBan | LiftBan
+Ask = (
+    Submit
+    | Change
+    | Renew
+    | Close
+    | Define
+    | Configure
+    | PutBan
+    | LiftBan
+    | Obtain
+    | Release
+    | Adopt
+    | EnableDoor
+    | DisableDoor
+    | SetPermissions
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,13 @@ from weakref import WeakSet
 from sekimori.model.address import IPNetwork, IpProtocol, On, PortRange, looks_like_ports, parse_ports
 from sekimori.model.causes import near
 from sekimori.model.claim import Claim
-from sekimori.model.decision import Made, NamedList
+from sekimori.model.decision import Made, NamedList, Setting
+from sekimori.model.door import Door, DoorName
 from sekimori.model.errors import Problem
 from sekimori.model.gateway import Ban, Gateway
 from sekimori.model.index import Index
-from sekimori.model.mapping import Mapping
+from sekimori.model.mapping import Mapping, Owner
+from sekimori.model.permission import Permissions
 from sekimori.model.target import Target, TargetKind
 
 __all__ = ["Snapshot"]
@@ -34,7 +36,7 @@ class Snapshot:
         self,
         mappings: Iterable[Mapping] = (),
         lists: Iterable[NamedList] = (),
-        settings: Iterable[Gateway | Ban] = (),
+        settings: Iterable[Setting] = (),
     ) -> None:
         self._parent: Snapshot | None = None
         self._hidden: set[str] = set()
@@ -45,6 +47,8 @@ class Snapshot:
         self._prefixes = _prefixes(self._lists)
         self._gateway: Gateway | None = None
         self._bans: MappingABC[IPNetwork, Ban] = MappingProxyType({})
+        self._doors: MappingABC[DoorName, Door] = MappingProxyType({})
+        self._permissions: Permissions | None = None
         self._take_settings(settings)
         for mapping in mappings:
             self._own.put(mapping)
@@ -55,6 +59,7 @@ class Snapshot:
         copy._parent = self
         copy._lists, copy._prefixes = self._lists, self._prefixes
         copy._gateway, copy._bans = self._gateway, self._bans
+        copy._doors, copy._permissions = self._doors, self._permissions
         self._forks.add(copy)
         return copy
 
@@ -92,6 +97,16 @@ class Snapshot:
     def bans(self) -> MappingABC[IPNetwork, Ban]:
         """Every ban by its prefix; the same object until a ban is changed."""
         return self._bans
+
+    @property
+    def doors(self) -> MappingABC[DoorName, Door]:
+        """The doors that are enabled; the same object until one is changed."""
+        return self._doors
+
+    @property
+    def permissions(self) -> Permissions | None:
+        """The rules by which devices may open ports; None where nobody wrote any."""
+        return self._permissions
 
     def get(self, mapping_id: str) -> Mapping | None:
         """The mapping of an id."""
@@ -131,6 +146,25 @@ class Snapshot:
         if self._parent is None:
             return self._own.leading_to(target)
         return [*self._seen(self._parent.leading_to(target)), *self._own.leading_to(target)]
+
+    def leaseholders(self) -> set[Owner]:
+        """Every device that holds a lease."""
+        if self._parent is None:
+            return set(self._own.leaseholders)
+        inherited = {owner for owner in self._parent.leaseholders() if self.leases_of(owner)}
+        return inherited.union(self._own.leaseholders)
+
+    def leases_of(self, owner: Owner) -> Collection[Mapping]:
+        """The leases of a device. Look through it before anything changes."""
+        if self._parent is None:
+            return self._own.leases_of(owner)
+        return [*self._seen(self._parent.leases_of(owner)), *self._own.leases_of(owner)]
+
+    def leases_at(self, protocol: IpProtocol, host: str, port: int) -> Iterator[Mapping]:
+        """The leases that begin at an inside port of a host, whoever has them."""
+        if self._parent is not None:
+            yield from self._seen(self._parent.leases_at(protocol, host, port))
+        yield from self._own.leases_at(protocol, host, port)
 
     def hosts(self, kind: TargetKind) -> set[str]:
         """The hosts of every target of a kind that may move (`NAME`, say)."""
@@ -177,6 +211,12 @@ class Snapshot:
         if isinstance(change.subject, Ban):
             self._ban(change.subject.prefix, change.after)
             return
+        if isinstance(change.subject, Door):
+            self._put_door(change.subject.door, change.after)
+            return
+        if isinstance(change.subject, Permissions):
+            self._permissions = change.after if isinstance(change.after, Permissions) else None
+            return
         if isinstance(change.before, Mapping):
             self._replace(change.before.id, None)
         if isinstance(change.after, Mapping):
@@ -195,14 +235,26 @@ class Snapshot:
             bans[prefix] = after
         self._bans = MappingProxyType(bans)
 
-    def _take_settings(self, settings: Iterable[Gateway | Ban]) -> None:
+    def _put_door(self, name: DoorName, after: object) -> None:
+        doors = {key: door for key, door in self._doors.items() if key is not name}
+        if isinstance(after, Door):
+            doors[name] = after
+        self._doors = MappingProxyType(doors)
+
+    def _take_settings(self, settings: Iterable[Setting]) -> None:
         bans: dict[IPNetwork, Ban] = {}
+        doors: dict[DoorName, Door] = {}
         for setting in settings:
-            if isinstance(setting, Gateway):
-                self._gateway = setting
-            else:
-                bans[setting.prefix] = setting
-        self._bans = MappingProxyType(bans)
+            match setting:
+                case Gateway():
+                    self._gateway = setting
+                case Permissions():
+                    self._permissions = setting
+                case Door():
+                    doors[setting.door] = setting
+                case Ban():
+                    bans[setting.prefix] = setting
+        self._bans, self._doors = MappingProxyType(bans), MappingProxyType(doors)
 
     def _replace(self, mapping_id: str, after: Mapping | None) -> None:
         before = self.get(mapping_id)

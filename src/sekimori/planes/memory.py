@@ -86,7 +86,7 @@ class MemoryPlane:
         for claim in mapping.claims:
             for port, holder in self.busy.items():
                 if claim.pair.protocol.has_ports and port in claim.pair.outside:
-                    return Problem("port-busy", claim=str(claim), holder=holder, other=port + 1)
+                    return Problem("port-busy", claim=str(claim), holder=holder, other=port + 1, port=port)
         return None
 
 

@@ -7,9 +7,12 @@ from dataclasses import replace
 
 from sekimori.model.causes import cause
 from sekimori.model.decision import Allow, Decision, Deny, Made, NamedList, Notice, Verb
+from sekimori.model.door import DisableDoor, EnableDoor
 from sekimori.model.errors import Problem
+from sekimori.model.lease import Adopt, Obtain, Release
 from sekimori.model.lifetime import Lifetime
 from sekimori.model.mapping import Mapping
+from sekimori.model.permission import SetPermissions
 from sekimori.model.request import (
     Ask,
     Change,
@@ -28,7 +31,9 @@ from sekimori.model.source import LAN
 from sekimori.policy.allocate import choose_path, fallback_notice
 from sekimori.policy.case import Case, refuse_foreign, refuse_own_only
 from sekimori.policy.checks import check_terms, known_lists, refuse_conflicts
+from sekimori.policy.doors import decide_disable_door, decide_enable_door, decide_set_permissions
 from sekimori.policy.gateway import decide_configure, decide_lift_ban, decide_put_ban
+from sekimori.policy.lease import decide_adopt, decide_obtain, decide_release
 from sekimori.policy.ownership import refuse_foreign_target
 from sekimori.policy.rules import Rules
 from sekimori.policy.terms import (
@@ -89,12 +94,34 @@ def _decide_one(ask: Ask, case: Case, notices: list[Notice]) -> Made | None:
             return Made(Verb.CLOSE, before, None, cut=ask.now)
         case Define():
             return _decide_define(ask, case)
+        case Obtain():
+            return decide_obtain(ask, case)
+        case Release():
+            return decide_release(ask, case)
+        case Adopt():
+            return decide_adopt(ask, case)
+        case _:
+            return _decide_setting(ask, case, notices)
+
+
+def _decide_setting(
+    ask: Configure | PutBan | LiftBan | EnableDoor | DisableDoor | SetPermissions,
+    case: Case,
+    notices: list[Notice],
+) -> Made | None:
+    match ask:
         case Configure():
             return decide_configure(ask, case, notices)
         case PutBan():
             return decide_put_ban(ask, case)
         case LiftBan():
             return decide_lift_ban(ask, case)
+        case EnableDoor():
+            return decide_enable_door(ask, case, notices)
+        case DisableDoor():
+            return decide_disable_door(ask, case)
+        case SetPermissions():
+            return decide_set_permissions(ask, case)
 
 
 def _decide_submit(ask: Submit, case: Case, notices: list[Notice]) -> Made:
@@ -104,6 +131,7 @@ def _decide_submit(ask: Submit, case: Case, notices: list[Notice]) -> Made:
     mapping = new_mapping(ask.wish, owner, mapping_id, case.draft, case.rules, case.now)
     if old:
         mapping = replace(mapping, created_at=old.created_at, paused=old.paused, preset=old.preset)
+        mapping = replace(mapping, lease=old.lease)
     _refuse_taken_name(mapping, case.draft)
     mapping = replace(mapping, path=choose_path(mapping, case.rules))
     found = (
@@ -121,7 +149,9 @@ def _decide_change(ask: Change, case: Case, notices: list[Notice]) -> Made | Non
     refuse_foreign(before, "do-edit", case, harmless=only_pausing)
     after = changed_mapping(before, ask.wish, ask.paused)
     if ask.restore:
-        after = replace(after, accepted_risks=ask.restore.accepted_risks, preset=ask.restore.preset)
+        old = ask.restore
+        after = replace(after, accepted_risks=old.accepted_risks, preset=old.preset)
+        after = replace(after, owner=old.owner, lease=old.lease)
     if after.name.lower() != before.name.lower():
         _refuse_taken_name(after, case.draft)
     if after == before:

@@ -15,12 +15,17 @@ def refuse_foreign_target(mapping: Mapping, actor: Owner, rules: Rules) -> None:
     """Refuse a device that would open a port to another machine.
 
     It is known by its MAC address, and its addresses are those that the neighbour table proves to be its
-    own. People may open what they like, and take back what was done to a device's mapping.
+    own. People may open what they like, and take back what was done to a device's mapping. Where a lease may
+    lead is for the permission rules to say (`policy.lease`).
 
     Raises:
         Problem: `not-permitted`.
     """
-    if actor.kind is not OwnerKind.DEVICE or _leads_to(mapping.target, actor, rules):
+    if (
+        actor.kind is not OwnerKind.DEVICE
+        or mapping.lease is not None
+        or _leads_to(mapping.target, actor, rules)
+    ):
         return
     what = cause("do-open-to", target=str(mapping.target))
     raise Problem("not-permitted", what=what, who=actor.label)

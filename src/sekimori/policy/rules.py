@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -44,6 +44,7 @@ class Rules:
         confirm_within: seconds that a change which could lock its asker out stands unconfirmed.
         connected: by whom a TCP port of this machine is used now: addresses and ports.
         owned: the addresses that a device is proved to have; a device may open ports to these only.
+        line_ports: the outside ports that the line lets packets in to; None is every one.
     """
 
     new_id: Callable[[], str]
@@ -55,3 +56,4 @@ class Rules:
     confirm_within: int = 30
     connected: Callable[[int], frozenset[tuple[IPAddress, int]]] = lambda _port: frozenset()
     owned: Callable[[Owner], frozenset[IPAddress]] = lambda _owner: frozenset()
+    line_ports: Callable[[], Container[int] | None] = lambda: None

@@ -70,13 +70,13 @@ def explain_errno(code: int, listen: Listen) -> Problem:
     claim = f"{listen.protocol}/{listen.port}" + (f" on {listen.address}" if on else "")
     if code == errno.EADDRINUSE:
         holder = find_holder(listen.protocol, listen.port, on)
-        return Problem("port-busy", claim=claim, holder=str(holder), other=_other(listen))
+        return Problem("port-busy", claim=claim, holder=str(holder), other=_other(listen), port=listen.port)
     if code in (errno.EACCES, errno.EPERM):
         first = first_unprivileged_port()
         return Problem("privileged-port", port=listen.port, first=first, other=_other(listen))
     if code == errno.EADDRNOTAVAIL:
         return Problem("address-not-here", address=listen.address)
-    return Problem("port-busy", claim=claim, holder=os.strerror(code), other=_other(listen))
+    return Problem("port-busy", claim=claim, holder=os.strerror(code), other=_other(listen), port=listen.port)
 
 
 def _other(listen: Listen) -> int:

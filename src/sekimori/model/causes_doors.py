@@ -1,0 +1,45 @@
+"""Causes about doors, permission rules and leases."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["DOORS"]
+
+DOORS: Final[dict[str, tuple[str, str]]] = {
+    "do-door": ("change {name}", "{name} の変更"),
+    "do-permissions": ("change the permission rules", "許可ルールの変更"),
+    "do-lease": ("open a lease", "リースの開放"),
+    "do-adopt": ("adopt {name}", "{name} の引き取り"),
+    "no-rule-fits": ("no permission rule allows it", "許可ルールのどれにも当てはまりません"),
+    "denied-by-rule": ("the rule '{rule}' decides", "ルール「{rule}」によります"),
+    "rule-begins": (
+        "it begins with allow or deny, and whom it is about: all, a prefix, a MAC address or on:INTERFACE",
+        "allow か deny で始め、次に対象（all、プレフィックス、MAC アドレス、on:インターフェース）を書きます",
+    ),
+    "rule-ends": ("something is missing after '{word}'", "「{word}」の後に値がありません"),
+    "rule-word": (
+        "'{word}' is none of: tcp, udp, outside, inside, most, for, others, matching",
+        "「{word}」は tcp、udp、outside、inside、most、for、others、matching のどれでもありません",
+    ),
+    "rule-quote": (
+        "the pattern stands last, between two double quotes, and holds none",
+        "パターンは最後に二重引用符で囲んで書きます。中に二重引用符は使えません",
+    ),
+    "rule-pattern": (
+        "the pattern is no regular expression: {why}",
+        "パターンが正規表現ではありません: {why}",
+    ),
+    "rule-no-device": (
+        "{text} is the address of no single device",
+        "{text} は 1 台の機器のアドレスではありません",
+    ),
+    "not-a-door": ("the doors are {names}", "窓口は {names} です"),
+    "igd-versions": ("IGD has versions 1 and 2", "IGD のバージョンは 1 と 2 です"),
+    "nonce-rules": (
+        "it is strict or same-source",
+        "strict か same-source のどちらかです",
+    ),
+    "listens": ("{where} cannot be listened on: {why}", "{where} で待ち受けられません: {why}"),
+}
+"""A cause's key to its text in English and Japanese; part of `causes.CAUSES`."""
