@@ -1,0 +1,1 @@
+"""Watches over what stands, and acts through the gate as any door does."""

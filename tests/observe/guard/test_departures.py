@@ -1,0 +1,164 @@
+"""Leases end when their device is gone, and last while it is there if they were asked for so."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+
+from sekimori.model.actual import Status
+from sekimori.model.address import IPAddress, IpProtocol, PortRange
+from sekimori.model.events import Event
+from sekimori.model.lease import Asker, LeaseProtocol, LeaseTerms, Obtain
+from sekimori.model.mapping import Mapping, Owner, OwnerKind
+from sekimori.model.network import Network
+from sekimori.model.request import Context
+from sekimori.model.snapshot import Snapshot
+from sekimori.observe.guard.departures import EVERY, GONE_AFTER, Departures
+from sekimori.testing.world import World
+
+PHONE = Owner(OwnerKind.DEVICE, "02:00:00:00:00:05")
+STRANGER = Owner(OwnerKind.DEVICE, "02:00:00:00:00:99")
+HERE = ipaddress.ip_address("192.168.1.5")
+
+
+class _Inside:
+    """Who is where is what a test says."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.there: dict[IPAddress, Owner] = {HERE: PHONE}
+        self.directory = Path("/nonexistent")
+
+    def now(self) -> float:
+        return self._world.clock.now()
+
+    def snapshot(self) -> Snapshot:
+        return self._world.ledger.snapshot
+
+    def network(self) -> Network:
+        return self._world.machine.network
+
+    def status_of(self, mapping_id: str) -> Status:
+        return self._world.engine.status(mapping_id)
+
+    def outside_address(self, version: int) -> IPAddress | None:
+        return next((a for a in self.network().wan_addresses() if a.version == version), None)
+
+    async def identify(self, address: IPAddress, interface: str) -> Owner | None:
+        await asyncio.sleep(0)
+        return self.there.get(address) if interface == "lan0" else None
+
+    def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
+        raise NotImplementedError("nothing here listens to events")
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World()
+    yield made
+    made.close()
+
+
+async def lease(world: World, *, lasting: bool = False, lifetime: int = 7200) -> Mapping:
+    terms = LeaseTerms(protocol=LeaseProtocol.IGD, lasting=lasting)
+    port = PortRange(5000, 5000)
+    ask = Obtain(
+        asker=Asker(HERE, "lan0"),
+        protocol=IpProtocol.UDP,
+        inside=HERE,
+        ports=port,
+        lifetime=lifetime,
+        terms=terms,
+    )
+    after = (await world.ask(ask, context=Context(PHONE, "igd"))).changes[0].after
+    assert isinstance(after, Mapping)
+    return after
+
+
+def look_out(world: World) -> tuple[Departures, _Inside]:
+    inside = _Inside(world)
+    return Departures(world.gate, inside, world.clock), inside
+
+
+async def test_a_lease_whose_device_is_there_is_left_alone(world: World) -> None:
+    held = await lease(world)
+    departures, _ = look_out(world)
+    await departures.look()
+    assert world.ledger.snapshot.get(held.id) == held
+
+
+async def test_a_lease_ends_ten_minutes_after_its_device_was_last_there(world: World) -> None:
+    held = await lease(world)
+    departures, inside = look_out(world)
+    inside.there.clear()
+    await departures.look()
+    world.clock.advance(GONE_AFTER - 1)
+    await departures.look()
+    assert world.ledger.snapshot.get(held.id) is not None
+    world.clock.advance(1)
+    await departures.look()
+    assert world.ledger.snapshot.get(held.id) is None
+    assert "nobody answers" in world.commits[-1].context.why
+
+
+async def test_who_comes_back_in_time_starts_anew(world: World) -> None:
+    held = await lease(world)
+    departures, inside = look_out(world)
+    inside.there.clear()
+    await departures.look()
+    inside.there[HERE] = PHONE
+    world.clock.advance(GONE_AFTER)
+    await departures.look()
+    inside.there.clear()
+    await departures.look()
+    assert world.ledger.snapshot.get(held.id) is not None
+
+
+async def test_a_lease_ends_at_once_when_another_device_has_its_address(world: World) -> None:
+    held = await lease(world)
+    departures, inside = look_out(world)
+    inside.there[HERE] = STRANGER
+    await departures.look()
+    assert world.ledger.snapshot.get(held.id) is None
+    assert STRANGER.id in world.commits[-1].context.why
+
+
+async def test_a_lasting_lease_is_renewed_at_half_its_time_while_its_device_is_there(world: World) -> None:
+    held = await lease(world, lasting=True, lifetime=1000)
+    departures, _ = look_out(world)
+    world.clock.advance(400)
+    await departures.look()
+    assert world.ledger.snapshot.get(held.id) == held
+    world.clock.advance(200)
+    await departures.look()
+    renewed = world.ledger.snapshot.get(held.id)
+    assert renewed is not None
+    assert renewed.lifetime.expires_at == int(world.clock.now()) + 1000
+
+
+async def test_other_leases_are_not_renewed(world: World) -> None:
+    held = await lease(world, lifetime=1000)
+    departures, _ = look_out(world)
+    world.clock.advance(900)
+    await departures.look()
+    assert world.ledger.snapshot.get(held.id) == held
+
+
+async def test_it_looks_every_half_minute(world: World) -> None:
+    held = await lease(world)
+    departures, inside = look_out(world)
+    inside.there[HERE] = STRANGER
+
+    def is_gone() -> bool:
+        world.clock.advance(EVERY)  # it waits from when it first ran, which may be after this
+        return world.ledger.snapshot.get(held.id) is None
+
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(departures.run())
+        await world.until(is_gone)
+        running.cancel()
