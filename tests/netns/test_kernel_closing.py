@@ -199,3 +199,19 @@ def test_opening_frees_peers_that_sent_before(scene_of: Callable[..., Scene]) ->
         assert not early(SHORT)
         home.open({"ports": f"udp/{port}", "to": SERVER[0], "from": "anyone"})
         assert go_on([early])
+
+
+def test_peers_are_freed_of_ports_opened_close_upon_each_other(scene_of: Callable[..., Scene]) -> None:
+    """Conntrack is not looked through after each, and so the later ones wait their turn."""
+    scene = scene_of()
+    home, first = scene.home, free_ports(3)
+    with ExitStack() as stack:
+        early = {}
+        for port in range(first, first + 3):
+            home.server.udp_echo(SERVER[0], port)
+            early[port] = talk(stack, "udp", home.net.visitor, (VISITOR[0], 0), (GATEWAY[0], port))
+            assert not early[port](SHORT)
+        for port in early:
+            home.open({"ports": f"udp/{port}", "to": SERVER[0], "from": "anyone"})
+            assert port > first + 1 or go_on([early[port]])
+        assert go_on(early.values())

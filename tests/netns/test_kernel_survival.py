@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
+import re
 import signal
 import subprocess
 import threading
@@ -14,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from sekimori.model.errors import Problem
-from sekimori.testing.netlab import HomeNetwork
+from sekimori.testing.netlab import HomeNetwork, Host
 from sekimori.testing.peers import DEADLINE, Transfer, eventually
 from sekimori.testing.ports import free_ports
 
@@ -135,6 +136,73 @@ def test_a_restart_touches_no_element_and_counts_on(kernel_home: Home) -> None:
         assert late["flows_total"] == 2 * early["flows_total"] > 0
         assert late["bytes_in"] > early["bytes_in"] > 0
     agree(home.daemon, home.net.gateway)
+
+
+EARLIER = """
+add chain inet sekimori guard { type filter hook prerouting priority -301 ; policy accept ; }
+add chain inet sekimori wanmark { type filter hook prerouting priority -151 ; policy accept ; }
+add chain inet sekimori helpers { type filter hook prerouting priority -110 ; policy accept ; }
+add chain inet sekimori wanmark_out { type route hook output priority -151 ; policy accept ; }
+add chain inet sekimori forward { type filter hook forward priority -10 ; policy accept ; }
+add chain inet sekimori input { type filter hook input priority -10 ; policy accept ; }
+flush chain inet sekimori inbound
+add rule inet sekimori inbound ct direction reply accept
+add rule inet sekimori inbound ct state new tcp flags & (fin | syn | rst | ack) != syn jump ended
+add rule inet sekimori inbound ct status ! confirmed ip daddr vmap @gatew4
+add rule inet sekimori inbound ct status ! confirmed ip6 daddr vmap @gatew6
+add rule inet sekimori inbound ct status ! confirmed iifname != @lan ip6 daddr @lan6 jump holegates
+add rule inet sekimori inbound ip daddr vmap @inw4
+add rule inet sekimori inbound ip6 daddr vmap @inw6
+add rule inet sekimori inbound iifname != @lan ip6 daddr @lan6 goto holes
+delete chain inet sekimori newcomers
+flush chain inet sekimori admit
+add rule inet sekimori admit ct state new ct label set 120
+add rule inet sekimori admit accept
+flush chain inet sekimori dstnat
+add rule inet sekimori dstnat ip daddr vmap @natw4
+add rule inet sekimori dstnat ip6 daddr vmap @natw6
+flush chain inet sekimori outbound
+add rule inet sekimori outbound ct direction original accept
+add rule inet sekimori outbound ip saddr vmap @outw4
+add rule inet sekimori outbound ip6 saddr vmap @outw6
+add rule inet sekimori outbound ip6 saddr @lan6 goto holesout
+"""
+"""What makes of the table of a gateway without a firewall the one that the first version had."""
+
+
+def test_the_table_of_an_earlier_version_is_taken_over_under_its_flows(kernel_home: Home) -> None:
+    home, gateway = kernel_home, kernel_home.net.gateway
+    places = [Place(home, family) for family in (0, 1)]
+    agree(home.daemon, gateway)
+    before = table_text(gateway)
+    with ExitStack() as stack:
+        talks = [each for place in places for each in place.talks(stack)]
+        with dead(home):
+            gateway.run(["nft", "-f", "-"], text=EARLIER)
+            assert all(place.admits() for place in places)
+            talks += [each for place in places for each in place.talks(stack)]
+            transfers = [Transfer(home.visitor.dial(place.port, place.address)) for place in places]
+            counted = [_packets_in(gateway, place) for place in places]
+            assert table_text(gateway) != before
+        agree(home.daemon, gateway)
+        eventually(lambda: sorted(table_text(gateway).split("\n")) == sorted(before.split("\n")))
+        blocks = [each.blocks for each in transfers]
+        eventually(lambda: all(each.blocks > was for each, was in zip(transfers, blocks, strict=True)))
+        assert all(each.finish() for each in transfers)
+        assert go_on(talks)
+    assert all(
+        home.counters(place.view)["packets_in"] > was for place, was in zip(places, counted, strict=True)
+    )
+    assert all(place.admits() for place in places)
+
+
+def _packets_in(gateway: Host, place: Place) -> int:
+    """What the kernel counted of TCP into a place, while no daemon tells it."""
+    key = (f"in_all {{ tcp . {place.port} }}", f"hole {{ tcp . {SERVER[1]} . {place.port} }}")[place.family]
+    told = gateway.run(["nft", "get", "element", "inet", "sekimori", *key.split(" ")]).stdout
+    found = re.search(r"counter packets (\d+)", told)
+    assert found, told
+    return int(found[1])
 
 
 MEDDLING = {

@@ -11,7 +11,6 @@ from typing import Final
 import structlog
 
 from sekimori.host.leases import LeaseFiles
-from sekimori.host.mdns import ask
 from sekimori.host.probing import probe
 from sekimori.model.address import IPAddress
 from sekimori.model.device import Announced, Lease
@@ -83,6 +82,8 @@ class LanSightings:
 
     async def ask_mdns(self, name: str) -> tuple[Announced, ...]:
         """What the devices of the LANs answer to a name."""
+        from sekimori.host.mdns import ask  # late: a start does not wait for all of DNS
+
         return await ask(name, self._lans())
 
     def _lans(self) -> tuple[Lan, ...]:

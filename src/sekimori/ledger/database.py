@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -15,11 +15,9 @@ from sqlalchemy.exc import ResourceClosedError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, StaticPool
 
 from sekimori.ledger.faults import problem_of
+from sekimori.ledger.opening import BUSY_TIMEOUT
 
 __all__ = ["Database"]
-
-BUSY_TIMEOUT: Final = 5.0
-"""Seconds to wait for another process (a backup, say) that holds the write lock."""
 
 
 class Database:

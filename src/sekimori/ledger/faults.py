@@ -11,8 +11,6 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy.exc import DBAPIError
-
 from sekimori.model.errors import Problem
 
 __all__ = ["cause_of", "is_corrupt", "problem_of"]
@@ -47,7 +45,8 @@ def is_corrupt(error: Exception) -> bool:
 
 def cause_of(error: Exception) -> BaseException:
     """The driver's own error, where SQLAlchemy wrapped one."""
-    return error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    wrapped = getattr(error, "orig", None)  # of a DBAPIError, without importing SQLAlchemy to ask
+    return wrapped if isinstance(wrapped, BaseException) else error
 
 
 def _code(cause: BaseException) -> int | None:

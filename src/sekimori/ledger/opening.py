@@ -10,39 +10,93 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-import sqlalchemy as sa
-
-from sekimori.ledger import schema
-from sekimori.ledger.database import BUSY_TIMEOUT, Database
 from sekimori.ledger.faults import is_corrupt, problem_of
 from sekimori.ledger.reading import Standing, UndecodableError, read_standing
+from sekimori.ledger.version import HEAD, KNOWN
 from sekimori.model.errors import Problem
 
-__all__ = ["open_database"]
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from sekimori.ledger.database import Database
+
+__all__ = ["BUSY_TIMEOUT", "open_database"]
+
+BUSY_TIMEOUT: Final = 5.0
+"""Seconds to wait for another process (a backup, say) that holds the write lock."""
 
 _BESIDE: Final = ("-wal", "-shm")
 """What SQLite keeps beside a file (sqlite.org/wal.html)."""
 
 
-def open_database(file: Path | None) -> tuple[Database, Standing]:
+def open_database(file: Path | None) -> tuple[Database | None, Standing]:
     """The database in `file` (None is a new one in memory) and what stands in it.
+
+    A file of this schema comes without its database: what stands in it is read without SQLAlchemy, which
+    takes longer to load than it takes to read some ten thousand mappings.
 
     Raises:
         Problem: `ledger-newer`, `ledger-corrupt`, `disk-full`, `state-unusable`, `ledger-failed`.
     """
-    stamped = None if file is None else _inspect(file)
+    if file is None:
+        return _make_new(None, None)
+    try:
+        stamped = _inspect(file)
+        if stamped == HEAD:
+            return None, _read(file)
+    except (OSError, sqlite3.Error) as error:
+        if not is_corrupt(error):
+            raise problem_of(error, file) from error
+        raise _set_aside(file, str(error)) from error
+    return _make_new(file, stamped)
+
+
+def _read(file: Path) -> Standing:
+    """What stands in a ledger of this schema, once the file is known to be whole and writable.
+
+    It is looked through for damage while it is read: for most of either, SQLite lets other threads run.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="check") as other:
+        check = other.submit(_check, file)
+        try:
+            with closing(_connect_read_only(file)) as connection:
+                connection.execute("BEGIN")
+                standing = read_standing(connection)
+            why = check.result()
+        except UndecodableError as error:
+            raise _set_aside(file, check.result() or str(error)) from error
+    if why is not None:
+        raise _set_aside(file, why)
+    with closing(sqlite3.connect(file, isolation_level=None, timeout=BUSY_TIMEOUT)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("COMMIT")
+    return standing
+
+
+def _check(file: Path) -> str | None:
+    with closing(_connect_read_only(file)) as connection:
+        return _damage(connection)
+
+
+def _make_new(file: Path | None, stamped: str | None) -> tuple[Database, Standing]:
+    """A ledger that is new, or becomes one of this schema."""
+    from sekimori.ledger import schema
+    from sekimori.ledger.database import Database
+
     database = Database(file)
     try:
         with database.writing() as connection:
             if stamped is None:
                 schema.create(connection)
-            elif stamped != schema.HEAD:
+            else:
                 _upgrade(connection)
             standing = read_standing(connection)
     except UndecodableError as error:
@@ -61,20 +115,20 @@ def open_database(file: Path | None) -> tuple[Database, Standing]:
 
 
 def _inspect(file: Path) -> str | None:
-    """Which schema the file has; None when it is new and empty. Makes it when it is not there."""
-    try:
-        if _has_only_wal(file):
-            raise _set_aside(file, "its file is missing or empty, and its write-ahead log is not")
-        _make(file)
-        with closing(_connect_read_only(file)) as connection:
-            stamped = _stamp(connection)
-            if stamped and stamped not in schema.KNOWN:
-                raise Problem("ledger-newer", file=str(file), theirs=stamped, ours=schema.HEAD)
-            why = "it has tables and no schema number" if stamped == "" else _damage(connection)
-    except (OSError, sqlite3.Error) as error:
-        if not is_corrupt(error):
-            raise problem_of(error, file) from error
-        raise _set_aside(file, str(error)) from error
+    """Which schema the file has; None when it is new and empty. Makes it when it is not there.
+
+    One of this schema is still to be looked through for damage.
+    """
+    if _has_only_wal(file):
+        raise _set_aside(file, "its file is missing or empty, and its write-ahead log is not")
+    _make(file)
+    with closing(_connect_read_only(file)) as connection:
+        stamped = _stamp(connection)
+        if stamped and stamped not in KNOWN:
+            raise Problem("ledger-newer", file=str(file), theirs=stamped, ours=HEAD)
+        if stamped == HEAD:
+            return stamped
+        why = "it has tables and no schema number" if stamped == "" else _damage(connection)
     if why is not None:
         raise _set_aside(file, why)
     return stamped
@@ -111,7 +165,7 @@ def _stamp(connection: sqlite3.Connection) -> str | None:
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables:
         return None
-    if schema.version.name not in tables:
+    if "alembic_version" not in tables:
         return ""
     stamps = [str(number) for (number,) in connection.execute("SELECT version_num FROM alembic_version")]
     return ", ".join(stamps)

@@ -16,6 +16,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from sekimori.ledger.version import HEAD, KNOWN
+
 __all__ = [
     "HEAD",
     "KNOWN",
@@ -33,12 +35,6 @@ __all__ = [
     "usage",
     "version",
 ]
-
-KNOWN: Final = ("0001", "0002", "0003")
-"""Every schema this version can read, oldest first (the ids in `migrations/versions`)."""
-
-HEAD: Final = KNOWN[-1]
-"""The schema this version writes. A ledger stamped with it opens without loading Alembic."""
 
 WIDE_SPAN: Final = 63
 """Claims of more ports than this plus one are looked up by a short index of their own.

@@ -1,27 +1,31 @@
-"""The ledger: every change is one transaction, then, and only then, the snapshot's."""
+"""The ledger: every change is one transaction, then, and only then, the snapshot's.
+
+What is imported where it is used loads SQLAlchemy, which nobody needs before the first change or question.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping as MappingABC
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from sekimori.ledger import usage, views
-from sekimori.ledger.database import Database
 from sekimori.ledger.journal import JournalRow, Revision
 from sekimori.ledger.opening import open_database
 from sekimori.ledger.reading import Standing
-from sekimori.ledger.usage import Usage
-from sekimori.ledger.writing import settle, write
+from sekimori.ledger.totals import Usage
 from sekimori.model.decision import Made
 from sekimori.model.errors import Problem
 from sekimori.model.events import Committed
-from sekimori.model.mapping import Mapping, Owner
+from sekimori.model.mapping import Mapping, Owner, OwnerKind
 from sekimori.model.pending import Pending
 from sekimori.model.request import Context
 from sekimori.model.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from sekimori.ledger.database import Database
 
 __all__ = ["Ledger"]
 
@@ -37,8 +41,10 @@ class Ledger:
         pending: revisions that wait to be confirmed, by number. Only `take` and `forget` change it.
     """
 
-    def __init__(self, database: Database, standing: Standing) -> None:
-        self._database = database
+    def __init__(self, database: Database | None, standing: Standing, file: Path | None = None) -> None:
+        self._opened = database
+        self._opening = threading.Lock()
+        self._file = file
         self.snapshot = Snapshot(standing.mappings, standing.lists, standing.settings)
         self.revision = standing.revision
         self.pending: dict[int, Pending] = {each.revision: each for each in standing.pending}
@@ -53,7 +59,18 @@ class Ledger:
             Problem: `ledger-newer` (the file is untouched), `ledger-corrupt` (it was moved
                 aside), `disk-full`, `state-unusable`, `ledger-failed`.
         """
-        return cls(*open_database(None if memory else directory / FILE_NAME))
+        file = None if memory else directory / FILE_NAME
+        return cls(*open_database(file), file)
+
+    @property
+    def _database(self) -> Database:
+        """The file's connections, made when they are first asked for."""
+        with self._opening:
+            if self._opened is None:
+                from sekimori.ledger.database import Database
+
+                self._opened = Database(self._file)
+            return self._opened
 
     def commit(self, changes: Sequence[Made], context: Context, at: float) -> Committed:
         """Write the changes as one revision and take them into the snapshot: `write`, then `take`."""
@@ -75,13 +92,16 @@ class Ledger:
 
         Each mapping after a change gets the revision's number, and `at` as its creation when it
         had none; the answer holds the changes as they were stored. They are on the disk when
-        this returns. `within` is the seconds in which the context's caller must confirm the
+        this returns; but of leases that devices asked for, a power cut may take the last, which
+        their devices ask for again. `within` is the seconds in which the context's caller must confirm the
         revision, None is not at all; the revisions in `settles` wait to be confirmed no longer.
 
         Raises:
             Problem: `disk-full`, `state-unusable` or `ledger-failed`; nothing was changed.
             ValueError: there are no changes.
         """
+        from sekimori.ledger.writing import write
+
         if not changes:
             raise ValueError("a revision has at least one change")
         number = self.revision + 1
@@ -90,8 +110,10 @@ class Ledger:
             pending = Pending(number, context.actor, context.caller, at + within, within)
         stamped = _stamped(changes, number, at)
         committed = Committed(number, at, context, stamped, pending, tuple(settles))
+        database = self._database
+        lane = database.relaxed if _is_asked_for_again(committed) else database.writing
         try:
-            with self._database.writing() as connection:
+            with lane() as connection:
                 write(connection, committed)
         except Problem:
             # A COMMIT may take effect and then be reported as failed; the file decides.
@@ -114,6 +136,8 @@ class Ledger:
         Raises:
             Problem: as `commit`.
         """
+        from sekimori.ledger.writing import settle
+
         with self._database.writing() as connection:
             settle(connection, numbers)
 
@@ -137,6 +161,8 @@ class Ledger:
         With a subject (a mapping's id, any name it ever had though closed since, or a list's
         name), the revisions that touched it, each with only its rows about it.
         """
+        from sekimori.ledger import views
+
         with self._database.reading() as connection:
             return views.history(connection, limit=limit, before=before, subject=subject)
 
@@ -146,16 +172,22 @@ class Ledger:
         Raises:
             Problem: `no-such-revision`.
         """
+        from sekimori.ledger import views
+
         with self._database.reading() as connection:
             return views.revision_of(connection, number)
 
     def last_change(self, subject_id: str) -> JournalRow | None:
         """The newest row about a mapping's id or a list's name."""
+        from sekimori.ledger import views
+
         with self._database.reading() as connection:
             return views.last_change(connection, subject_id)
 
     def last_row_named(self, owner: Owner, name: str) -> JournalRow | None:
         """The newest row about a mapping of that owner that bore that name, whatever its case."""
+        from sekimori.ledger import views
+
         with self._database.reading() as connection:
             return views.last_row_named(connection, owner, name)
 
@@ -167,6 +199,8 @@ class Ledger:
         Raises:
             Problem: as `commit`.
         """
+        from sekimori.ledger import usage
+
         standing = {key: value for key, value in totals.items() if self.snapshot.get(key) is not None}
         if standing:
             with self._database.relaxed() as connection:
@@ -174,12 +208,22 @@ class Ledger:
 
     def load_usage(self) -> dict[str, Usage]:
         """The kept totals by mapping id; a mapping whose totals were never saved has none."""
+        from sekimori.ledger import usage
+
         with self._database.reading() as connection:
             return usage.load_usage(connection)
 
     def close(self) -> None:
         """Let go of the file. Closing again does nothing."""
         self._database.close()
+
+
+def _is_asked_for_again(committed: Committed) -> bool:
+    """Whether all of it is what a device asked for: its protocol has it ask again when it was forgotten."""
+    if committed.context.actor.kind is not OwnerKind.DEVICE:
+        return False
+    subjects = (change.subject for change in committed.changes)
+    return all(isinstance(subject, Mapping) and subject.lease is not None for subject in subjects)
 
 
 def _stamped(changes: Sequence[Made], number: int, at: float) -> tuple[Made, ...]:

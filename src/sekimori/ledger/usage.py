@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import sqlalchemy as sa
 
 from sekimori.ledger.schema import usage
+from sekimori.ledger.totals import Usage
 
-__all__ = ["Usage", "delete_usage", "load_usage", "save_usage"]
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Totals of one mapping. In is from outside to the target, out is back.
-
-    Attributes:
-        refused: flows turned away, for any cause.
-        last_flow_at: Unix seconds at which the last flow was admitted; None before the first.
-    """
-
-    bytes_in: int = 0
-    bytes_out: int = 0
-    packets_in: int = 0
-    packets_out: int = 0
-    flows_total: int = 0
-    refused: int = 0
-    last_flow_at: float | None = None
+__all__ = ["delete_usage", "load_usage", "save_usage"]
 
 
 _DELETE = usage.delete().where(usage.c.mapping_id == sa.bindparam("gone"))

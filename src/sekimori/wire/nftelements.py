@@ -8,7 +8,7 @@ addresses are in network order. Times are in milliseconds.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -27,6 +27,7 @@ from sekimori.wire.nlattributes import Reader, attribute, be32, be64, nested, te
 
 __all__ = [
     "Element",
+    "Fields",
     "Seen",
     "add_elements",
     "address_port_data",
@@ -48,6 +49,8 @@ __all__ = [
 
 Packed = bytes
 """Bytes of a key or value, in a class where the word counts traffic."""
+Fields = tuple[bytes, bytes | None, bytes | None, str | None, int | None]
+"""An `Element`, or a plain tuple like one, which is made in a quarter of the time."""
 
 _INET: Final = 1  # NFPROTO_INET
 _GOTO: Final = -4 & 0xFFFFFFFF  # NFT_GOTO
@@ -58,8 +61,7 @@ _CHUNK: Final = 48 * 1024
 _NEW_ELEMENT, _GET_ELEMENT, _DELETE_ELEMENT, _DESTROY_ELEMENT = 12, 13, 14, 30
 
 # NFTA_SET_ELEM_LIST_*, NFTA_LIST_ELEM
-_TABLE, _SET, _ELEMENTS = 1, 2, 3
-_ONE: Final = 1
+_TABLE, _SET, _ELEMENTS, _ONE = 1, 2, 3, 1
 # NFTA_SET_ELEM_*
 _KEY, _DATA, _FLAGS, _TIMEOUT, _EXPIRATION, _EXPR, _KEY_END, _EXPRESSIONS = 1, 2, 3, 4, 5, 7, 10, 11
 # NFTA_DATA_*, NFTA_VERDICT_*
@@ -172,7 +174,7 @@ def _proto_and_port(key: bytes, lengths: tuple[int, ...]) -> tuple[int, bytes, i
 def add_elements(
     table: str,
     set_name: str,
-    elements: Iterable[Element],
+    elements: Iterable[Fields],
     *,
     exclusive: bool = False,
     one_dimension: bool = False,
@@ -274,14 +276,12 @@ def _named(table: str, set_name: str) -> bytes:
 
 
 def _messages(
-    command: int, flags: int, table: str, set_name: str, elements: Iterable[Element], one_dimension: bool
+    command: int, flags: int, table: str, set_name: str, elements: Iterable[Fields], one_dimension: bool
 ) -> Iterator[bytes]:
     start = _named(table, set_name)
     chunk: list[bytes] = []
     size = 0
-    encode: Callable[[Element], bytes] = _encode_range if one_dimension else _encode
-    for element in elements:
-        encoded = encode(element)
+    for encoded in map(_encode_range if one_dimension else _encode, elements):
         chunk.append(encoded)
         size += len(encoded)
         if size > _CHUNK:
@@ -292,31 +292,25 @@ def _messages(
         yield request(NFTABLES, command, _INET, start + nested(_ELEMENTS, *chunk), flags)
 
 
-def _encode(element: Element) -> bytes:
+def _encode(element: Fields) -> bytes:
     key, key_end, data, chain, timeout = element
-    if key_end is None and chain is None:  # nearly all that there are, so in a quarter of the time
-        head, between, behind = _plain(len(key), None if data is None else len(data), timeout is not None)
-        value = b"" if data is None else data
+    if key_end is None:  # nearly all that there are, so in a quarter of the time
+        size = None if data is None else len(data)
+        head, between, behind = _plain(len(key), size, chain, timeout is not None)
         ends = b"" if timeout is None else timeout.to_bytes(8, "big")
-        return b"".join((head, key, between, value, behind, ends))
-    parts = [nested(_KEY, attribute(_VALUE, key))]
-    if key_end is not None:
-        parts.append(nested(_KEY_END, attribute(_VALUE, key_end)))
-    if data is not None:
-        parts.append(nested(_DATA, attribute(_VALUE, data)))
-    elif chain is not None:
-        parts.append(_verdict(chain))
+        return b"".join((head, key, between, data or b"", behind, ends))
+    keys = nested(_KEY, attribute(_VALUE, key)), nested(_KEY_END, attribute(_VALUE, key_end))
+    parts = [*keys, *_value(data, chain)]
     if timeout is not None:
         parts.append(be64(_TIMEOUT, timeout))
     return nested(_ONE, *parts)
 
 
-@lru_cache(maxsize=64)
-def _plain(key: int, data: int | None, ends: bool) -> tuple[bytes, bytes, bytes]:
+@lru_cache(maxsize=4096)
+def _plain(key: int, data: int | None, chain: str | None, ends: bool) -> tuple[bytes, bytes, bytes]:
     """What stands before an element's key, between it and the value, and behind that, by their sizes."""
-    parts = [nested(_KEY, attribute(_VALUE, bytes(key)))]
-    if data is not None:
-        parts.append(nested(_DATA, attribute(_VALUE, bytes(data))))
+    zeros = None if data is None else bytes(data)
+    parts = [nested(_KEY, attribute(_VALUE, bytes(key))), *_value(zeros, chain)]
     if ends:
         parts.append(be64(_TIMEOUT, 0))
     whole = nested(_ONE, *parts)
@@ -326,17 +320,23 @@ def _plain(key: int, data: int | None, ends: bool) -> tuple[bytes, bytes, bytes]
     return whole[:start], whole[start + key : value], whole[behind : len(whole) - (8 if ends else 0)]
 
 
-def _encode_range(element: Element) -> bytes:
-    start = _encode(element._replace(key_end=None))
-    behind = _neighbour(element.key if element.key_end is None else element.key_end, 1)
+def _value(data: bytes | None, chain: str | None) -> list[bytes]:
+    if data is not None:
+        return [nested(_DATA, attribute(_VALUE, data))]
+    return [] if chain is None else [_verdict(chain)]
+
+
+def _encode_range(element: Fields) -> bytes:
+    key, key_end, data, chain, timeout = element
+    start = _encode((key, None, data, chain, timeout))
+    behind = _neighbour(key if key_end is None else key_end, 1)
     if not any(behind):  # up to the last key there is: such a range has no end
         return start
     return start + nested(_ONE, nested(_KEY, attribute(_VALUE, behind)), be32(_FLAGS, _INTERVAL_END))
 
 
 def _neighbour(key: bytes, step: int) -> bytes:
-    size = len(key)
-    return ((int.from_bytes(key, "big") + step) % (1 << 8 * size)).to_bytes(size, "big")
+    return ((int.from_bytes(key, "big") + step) % (1 << 8 * len(key))).to_bytes(len(key), "big")
 
 
 @lru_cache(maxsize=4096)

@@ -12,10 +12,15 @@ import pytest
 
 from sekimori.host.nfmonitor import Monitor
 from sekimori.host.nfsocket import NetfilterError
+from sekimori.model.gateway import Ban
 from sekimori.model.limits import Limits, Rate
+from sekimori.model.mapping import Owner, OwnerKind
+from sekimori.model.source import parse_prefix
 from sekimori.planes.kernel.elements import render
+from sekimori.planes.kernel.filling import MANY
 from sekimori.planes.kernel.frame import Frame
 from sekimori.planes.kernel.stock import DAMAGED, LEFTOVER, Stock
+from sekimori.planes.kernel.structure import HOOKS
 from sekimori.planes.kernel.symmetric import SYMMETRIC
 from sekimori.planes.kernel.table import Table
 from sekimori.reconcile.ports import Wanted
@@ -53,6 +58,10 @@ class Bench:
         frame = Frame(NETWORK, None, (), self.stock.scopes(coming), (("wan0", 1), ("wan1", 2)))
         self.stock.lay(frame, time.time())
 
+    def hooks(self) -> set[str]:
+        """The chains with a hook that are there."""
+        return set(HOOKS) & self.table.names()[0].keys()
+
     def mend(self) -> list[str]:
         """Survey, and put again what is not whole; what that was."""
         self.stock.survey(time.time())
@@ -71,7 +80,7 @@ class Bench:
             if each not in ("lan", "wan", "lan6") and not each.startswith(("src", "pol"))
         ]
         found = self.table.read(name for name in names if "bans" not in name and "ended" not in name)
-        skipped = ("gatew", "inw", "natw", "outw")
+        skipped = ("gatew", "inw", "standw", "natw", "outw")
         return {
             (name, seen.key, seen.data, seen.chain)
             for name, rows in found.items()
@@ -206,6 +215,30 @@ def test_the_next_one_adopts_what_the_last_one_left_and_sweeps_the_rest(make: Ca
     assert second.mend() == []
 
 
+def test_hooks_come_and_go_with_what_there_is_to_do(make: Callable[[], Bench]) -> None:
+    first = make()
+    ban = Ban(prefix=parse_prefix("198.51.100.0/24"), owner=Owner(OwnerKind.PERSON, "test"))
+    numbers = (("wan0", 1), ("wan1", 2))
+    first.put(*some())
+    there = first.hooks()
+    first.stock.lay(Frame(NETWORK, None, (ban,), first.stock.scopes(), numbers), time.time())
+    assert first.hooks() == there | {"guard"}
+    first.lay()
+    assert first.hooks() == there
+    # What another version, or somebody else, hooked is unhooked by the next one that comes.
+    for name, hook in HOOKS.items():
+        first.nft(f"add chain inet sekimori {name} {{ type {hook} ; policy accept ; }}")
+    first.nft("add rule inet sekimori forward ct state established accept")
+    before = first.there()
+    first.close()
+    second = make()
+    first.close = lambda: None  # type: ignore[method-assign]
+    second.stock.survey(time.time())
+    second.put(*some(), remove=(LEFTOVER,))
+    assert second.hooks() == there
+    assert second.there() == before == second.expected()
+
+
 def test_what_the_kernel_refuses_changes_nothing(bench: Bench) -> None:
     bench.put(*some())
     before = bench.there()
@@ -216,6 +249,49 @@ def test_what_the_kernel_refuses_changes_nothing(bench: Bench) -> None:
     assert set(bench.stock.held) == {"m1", "m2", "m3", "m4", "m5", "m6"}
     bench.put(wanted("m8", "tcp/8888", SERVER), remove=("m2",))
     assert bench.there() == bench.expected()
+
+
+def many() -> dict[str, Wanted]:
+    """Too many for one part; some are not in the first one's sets, and many lead to one inside port."""
+    made = [wanted(f"n{number}", f"udp/{1000 + number}", f"{SERVER} 9") for number in range(MANY + 100)]
+    made += some()
+    return {each.mapping.id: each for each in made}
+
+
+def fill(bench: Bench, mappings: dict[str, Wanted]) -> None:
+    bench.lay(tuple(mappings.values()))
+    bench.stock.fill(mappings, time.time(), {key: f"mark {key}" for key in mappings})
+
+
+def test_very_many_are_put_as_few_are(make: Callable[[], Bench]) -> None:
+    bench, mappings = make(), many()
+    assert bench.stock.lacks(mappings)
+    fill(bench, mappings)
+    assert bench.stock.held == mappings
+    assert bench.stock.marks == {key: f"mark {key}" for key in mappings}
+    assert bench.there() == bench.expected()
+    assert not bench.stock.lacks(mappings)
+    assert bench.mend() == []
+    heir = make()  # and the next one finds all of it just so
+    heir.put(*mappings.values())
+    assert heir.there() == heir.expected()
+
+
+def test_of_very_many_what_was_put_before_a_refusal_stays(bench: Bench) -> None:
+    mappings = many()
+    # A range within a range: the kernel refuses the part that it is in, which is the last.
+    mappings["bad"] = wanted("bad", "udp/7005-7015", SERVER)
+    with pytest.raises(NetfilterError):
+        fill(bench, mappings)
+    landed = dict(list(mappings.items())[:MANY])
+    assert bench.stock.held == landed
+    assert bench.stock.marks.keys() == landed.keys()
+    assert bench.there() == bench.expected()
+    left = {key: each for key, each in mappings.items() if key not in landed and key != "bad"}
+    assert bench.stock.lacks(left)
+    bench.put(*left.values())
+    assert bench.there() == bench.expected()
+    assert bench.mend() == []
 
 
 def test_a_damaged_mapping_may_be_changed_or_removed(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,12 +11,19 @@ import pytest
 
 from sekimori.model.gateway import Ban, Gateway
 from sekimori.model.mapping import Owner, OwnerKind
-from sekimori.model.network import Network
+from sekimori.model.network import Network, Wan
 from sekimori.model.source import LAN_PREFIXES, parse_prefix
 from sekimori.planes.kernel.frame import Frame, scope_of
 from sekimori.planes.kernel.policies import sources_policy
 from sekimori.planes.kernel.stock import _fill_timeouts
-from sekimori.planes.kernel.structure import GATEWAY_CHAIN, chain_names, keeper_text, structure_text
+from sekimori.planes.kernel.structure import (
+    GATEWAY_CHAIN,
+    HOOKS,
+    chain_names,
+    hooked,
+    keeper_text,
+    structure_text,
+)
 from sekimori.testing.netlab import Host, Lab, why_not
 
 from .tracked import NETWORK, NOW
@@ -102,6 +110,62 @@ def test_bans_of_different_lengths_stand_beside_each_other(box: Host) -> None:
 def test_the_keeper_s_text_is_taken(box: Host) -> None:
     text = keeper_text("sekimori_keeper")
     box.run(["nft", "-c", "-f", "-"], text=text)
+
+
+NAT = {"dstnat", "dstnat_out", "srcnat"}
+ONE_LINE = Network((Wan("wan0", NETWORK.wans[0].addresses4[:1]),), NETWORK.lans[:1])
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        (Frame(ONE_LINE, used=frozenset()), set()),
+        (Frame(ONE_LINE, used=frozenset({"in_all", "fwd4_all"})), set()),
+        (Frame(ONE_LINE, used=frozenset({"in_all", "fwd4_all", "out_all"})), {"outbound"}),
+        (Frame(ONE_LINE, used=frozenset({"hole", "holeout"})), {"outbound"}),
+        (Frame(ONE_LINE, used=frozenset({"trig_all"})), {"forward"}),
+        (Frame(ONE_LINE, bans=BANS[:1], used=frozenset()), {"guard"}),
+        (Frame(ONE_LINE, GATEWAY, used=frozenset()), {"forward", "input"}),
+        (Frame(ONE_LINE, replace(GATEWAY, firewall=False), used=frozenset()), set()),
+        (Frame(ONE_LINE, pptp=True, used=frozenset()), {"helpers"}),
+        (Frame(NETWORK, numbers=NUMBERS, used=frozenset()), {"wanmark", "wanmark_out"}),
+        (Frame(NETWORK, GATEWAY, BANS, SCOPES, NUMBERS, pptp=True), set(HOOKS)),
+    ],
+    ids=str,
+)
+def test_only_what_has_something_to_do_is_hooked(frame: Frame, expected: set[str]) -> None:
+    always = NAT | {"inbound", "ended_out"}
+    assert hooked(frame).keys() == always | expected
+
+
+def test_what_there_is_one_of_is_compared_and_not_looked_up() -> None:
+    one, two = structure_text(Frame(ONE_LINE)), structure_text(Frame(NETWORK, numbers=NUMBERS))
+    address = ONE_LINE.wans[0].addresses4[0]
+    for chain, side, verb, leads_to in (
+        ("inbound", "daddr", "goto", "standw"),
+        ("newcomers", "daddr", "goto", "inw"),
+        ("newcomers", "daddr", "jump", "gatew"),
+        ("dstnat", "daddr", "goto", "natw"),
+        ("dstnat_out", "daddr", "goto", "natw"),
+        ("outbound", "saddr", "goto", "outw"),
+    ):
+        standing = "ct status confirmed " if leads_to == "standw" else ""
+        rule = f"add rule inet sekimori {chain}"
+        assert f"{rule} ip {side} {address} {standing}{verb} {leads_to}_all\n" in one
+        assert not re.search(rf"{rule} ip6 {side} \S+ .*{leads_to}", one)
+        assert f"{rule} {standing}ip {side} vmap @{leads_to}4\n" in two
+    assert 'oifname "wan0"' in one
+    assert "oifname @wan" in two
+
+
+@pytest.mark.netns
+def test_one_address_may_become_another_or_several(box: Host) -> None:
+    box.run(["nft", "flush ruleset"])
+    other = Network((replace(ONE_LINE.wans[0], addresses4=NETWORK.wans[0].addresses4[1:]),), NETWORK.lans[:1])
+    for network in (ONE_LINE, other, NETWORK, ONE_LINE):
+        load(box, Frame(network, numbers=NUMBERS[: len(network.wans)]))
+        found = set(re.findall(r"ip daddr (\S+) ct status confirmed goto standw_all", listed(box)))
+        assert found == ({str(network.wans[0].addresses4[0])} if network is not NETWORK else set())
 
 
 def _timeless(text: str) -> list[str]:

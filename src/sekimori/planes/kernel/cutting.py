@@ -23,7 +23,7 @@ from sekimori.planes.kernel.flows import (
     orphans,
     share_out,
 )
-from sekimori.planes.kernel.lookup import EVERYTHING, Question, questions
+from sekimori.planes.kernel.lookup import BOTH, EVERYTHING, Question, questions
 from sekimori.planes.kernel.places import Prefixes
 from sekimori.reconcile.ports import Wanted
 from sekimori.wire.conntrack import IPV4, IPV6, Entry, delete_request
@@ -69,15 +69,29 @@ class Cutter:
     def cut(self, changes: Sequence[Change], network: Network, standing: Iterable[Wanted] = ()) -> int:
         """End the flows that changes no longer allow (`flows.to_cut`); how many there were."""
         if len(changes) > _MANY:
-            # Next to none of them has a flow, and to look at one is cheaper than to work out its extent.
-            entries = self._ask(EVERYTHING)
-            touched = Touched(entries)
-            changes = [
-                each for each in changes if any(wanted and touched.by(wanted.mapping) for wanted in each)
-            ]
-            return self.forget(Cutting(changes, network, standing).cut(entries))
+            return self.cut_among(self._ask(EVERYTHING), changes, network, standing)
         cutting = Cutting(changes, network, standing)
         return self.forget(cutting.cut(self._ask(questions(cutting.extents))))
+
+    def near(self, wanted: Sequence[Wanted], network: Network) -> list[Entry]:
+        """The tracked flows that these mappings cover, and others."""
+        if len(wanted) > _MANY:
+            return self._ask(EVERYTHING)
+        return self._ask(questions(map(Ground(network).extent, wanted)))
+
+    def cut_among(
+        self,
+        entries: Iterable[Entry],
+        changes: Sequence[Change],
+        network: Network,
+        standing: Iterable[Wanted],
+    ) -> int:
+        """`cut` of flows that are known already; how many there were."""
+        entries = list(entries)
+        # Next to none of thousands has a flow, and to look at one is cheaper than to work out its extent.
+        touched = Touched(entries)
+        changes = [each for each in changes if any(wanted and touched.by(wanted.mapping) for wanted in each)]
+        return self.forget(Cutting(changes, network, standing).cut(entries))
 
     def cut_orphans(
         self, standing: Iterable[Wanted], network: Network, listening: Iterable[PortMapping] = ()
@@ -113,9 +127,8 @@ class Cutter:
         if wanted is not None:
             entries = self.flows(wanted, network, standing)
         else:
-            families = (IPV4, IPV6) if source is None else (IPV4 if source.version == 4 else IPV6,)
-            asked = self._ask([Question(family, None) for family in families])
-            entries = [entry for entry in asked if is_labelled(entry)]
+            family = BOTH if source is None else IPV4 if source.version == 4 else IPV6
+            entries = [entry for entry in self._ask([Question(family, None)]) if is_labelled(entry)]
         if source is not None:
             place = Prefixes([source])
             entries = [entry for entry in entries if entry.original.source in place]

@@ -57,17 +57,15 @@ def render(wanted: Wanted) -> list[Item]:
     """
     mapping = wanted.mapping
     chain = chain_of(wanted)
-    items: list[Item] = []
     match mapping.kind:
-        case MappingKind.TRIGGER:
-            items += _trigger_items(mapping, chain, wanted.accept_until)
-        case MappingKind.DMZ:
-            items += _dmz_items(wanted, chain)
+        case MappingKind.FORWARD | MappingKind.PINHOLE:
+            return _forward_items(wanted, chain)
         case MappingKind.PERMIT:
-            items += _side_items(mapping, "own", chain, wanted.accept_until)
-        case _:
-            items += _forward_items(wanted, chain)
-    return items
+            return _side_items(mapping, "own", chain, wanted.accept_until)
+        case MappingKind.TRIGGER:
+            return list(_trigger_items(mapping, chain, wanted.accept_until))
+        case MappingKind.DMZ:
+            return list(_dmz_items(wanted, chain))
 
 
 def terms_of(wanted: Wanted) -> str:
@@ -95,15 +93,9 @@ def terms_of(wanted: Wanted) -> str:
 
 def inside_addresses(wanted: Wanted) -> tuple[IPAddress | None, IPAddress | None]:
     """The IPv4 and the IPv6 address that a mapping leads to now: the best of each family."""
-    four = six = None
     if wanted.mapping.target.kind in _PLACELESS:
         return None, None
-    for text in wanted.targets:
-        address = _address(text)
-        if address.version == 4:
-            four = four or address
-        else:
-            six = six or address
+    four, six = _best(wanted.targets)
     on = wanted.mapping.on
     if isinstance(on, ipaddress.IPv4Address):
         six = None
@@ -141,86 +133,97 @@ _COUNTS: Final = {
 
 
 @lru_cache(maxsize=65_536)
-def _address(text: str) -> IPAddress:
-    return ipaddress.ip_address(text)
+def _best(targets: tuple[str, ...]) -> tuple[IPAddress | None, IPAddress | None]:
+    """The first address of each family."""
+    four = six = None
+    for address in map(ipaddress.ip_address, targets):
+        if address.version == 4:
+            four = four or address
+        else:
+            six = six or address
+    return four, six
 
 
-def _forward_items(wanted: Wanted, chain: str | None) -> Iterator[Item]:
+# The three that render forwards make lists and not iterators: they are asked for 60,000 at a start.
+
+
+def _forward_items(wanted: Wanted, chain: str | None) -> list[Item]:
     mapping, until = wanted.mapping, wanted.accept_until
     if mapping.target.kind is TargetKind.SUFFIX:
         suffix = ipaddress.IPv6Address(mapping.target.suffix or 0).packed
-        yield from _hole_items(mapping, suffix, "s", chain, until)
-        return
+        return list(_hole_items(mapping, suffix, "s", chain, until))
     four, six = inside_addresses(wanted)
-    translated = [each for each in (four, six) if each is not None]
+    items: list[Item] = []
     if six is not None and is_pinhole(mapping):
-        yield from _hole_items(mapping, six.packed, "", chain, until)
-        translated.remove(six)
-    if translated:
-        yield from _side_items(mapping, "in", chain, until)
-    for address in translated:
-        yield from _lead_items(mapping, address, until)
+        items += _hole_items(mapping, six.packed, "", chain, until)
+        six = None
+    if four is not None or six is not None:
+        items += _side_items(mapping, "in", chain, until)
+    if four is not None:
+        items += _lead_items(mapping, four, until)
+    if six is not None:
+        items += _lead_items(mapping, six, until)
+    return items
 
 
-def _lead_items(mapping: Mapping, address: IPAddress, until: float | None) -> Iterator[Item]:
+def _lead_items(mapping: Mapping, address: IPAddress, until: float | None) -> list[Item]:
     """Where a translated mapping leads."""
     names, family, packed = _names(mapping.on), address.version, address.packed
+    items: list[Item] = []
     for pair in mapping.ports:
         number, outside, inside = pair.protocol.number, pair.outside, pair.inside
         if not pair.protocol.has_ports:
-            yield Item(names[f"fwdp{family}"], proto_key(number), None, packed, None, until)
+            items.append(Item(names[f"fwdp{family}"], proto_key(number), None, packed, None, until))
         elif outside.first != outside.last and outside == inside:
             first, last = port_key(number, outside.first), port_key(number, outside.last)
-            yield Item(names[f"fwdr{family}"], first, last, packed, None, until)
+            items.append(Item(names[f"fwdr{family}"], first, last, packed, None, until))
         else:
             # Each port by itself: `dnat to A:c-d` would send them all to c (measured on Linux 6.18).
             name, shift = names["fwd4" if family == 4 else "fwd6"], inside.first - outside.first
             for port in range(outside.first, outside.last + 1):
                 data = address_port_data(packed, port + shift)
-                yield Item(name, port_key(number, port), None, data, None, until)
+                items.append(Item(name, port_key(number, port), None, data, None, until))
                 if shift and family == 4:
                     key = address_port_key(number, packed, port + shift)
-                    yield Item("sym4", key, None, port_data(port), None, until)
+                    items.append(Item("sym4", key, None, port_data(port), None, until))
+    return items
 
 
-def _side_items(mapping: Mapping, admits: str, chain: str | None, until: float | None) -> Iterator[Item]:
+def _side_items(mapping: Mapping, admits: str, chain: str | None, until: float | None) -> list[Item]:
     """Who may, and what is counted, by outside ports: `admits` is `in` for forwards, `own` for permits."""
     names = _names(mapping.on)
     ends = until if admits == "own" else None
     closes = None if until is None else until + _GATE_LAG
+    items: list[Item] = []
     for pair in mapping.ports:
-        ending = _ending(pair)
+        ending, keys = _keys(pair)
         come, leave = names[admits + ending], names["out" + ending]
-        for first, last in _keys(pair):
-            yield Item(come, first, last, None, None, ends)
-            yield Item(leave, first, last)
+        for first, last in keys:
+            items.append(Item(come, first, last, None, None, ends))
+            items.append(Item(leave, first, last))
             if admits == "own":
-                yield Item(names["fresh" + ending], first, last)
+                items.append(Item(names["fresh" + ending], first, last))
             if chain is None:
                 continue
             if chain == LAN_POLICY and ending != "p":
-                yield Item(names["lan" + ending], first, last, None, None, closes)
+                items.append(Item(names["lan" + ending], first, last, None, None, closes))
             else:
-                yield Item(names["gate" + ending], first, last, None, chain, closes)
+                items.append(Item(names["gate" + ending], first, last, None, chain, closes))
+    return items
 
 
-def _ending(pair: PortPair) -> str:
-    """What the sets that outside ports belong in end with: protocols, ranges, or exact ports."""
-    if not pair.protocol.has_ports:
-        return "p"
-    return "r" if pair.outside.first != pair.outside.last and pair.outside == pair.inside else ""
-
-
-def _keys(pair: PortPair) -> list[tuple[bytes, bytes | None]]:
-    """The keys of outside ports, each with the last of its range."""
+def _keys(pair: PortPair) -> tuple[str, list[tuple[bytes, bytes | None]]]:
+    """What the sets that outside ports belong in end with, for protocols, ranges, or exact ports; and the
+    keys there, each with the last of its range.
+    """
     number, ports = pair.protocol.number, pair.outside
-    match _ending(pair):
-        case "p":
-            return [(proto_key(number), None)]
-        case "r":
-            return [(port_key(number, ports.first), port_key(number, ports.last))]
-        case _:
-            return [(port_key(number, port), None) for port in range(ports.first, ports.last + 1)]
+    if not pair.protocol.has_ports:
+        return "p", [(proto_key(number), None)]
+    if ports.first == ports.last:
+        return "", [(port_key(number, ports.first), None)]
+    if ports == pair.inside:
+        return "r", [(port_key(number, ports.first), port_key(number, ports.last))]
+    return "", [(port_key(number, port), None) for port in range(ports.first, ports.last + 1)]
 
 
 def _hole_items(

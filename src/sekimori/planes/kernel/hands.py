@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 import structlog
@@ -16,10 +17,10 @@ from sekimori.model.errors import Problem
 from sekimori.model.gateway import Gateway
 from sekimori.model.mapping import Mapping as PortMapping
 from sekimori.model.network import Network
-from sekimori.model.target import TargetKind
 from sekimori.planes.kernel import forwarding
 from sekimori.planes.kernel.cutting import Cutter
 from sekimori.planes.kernel.elements import terms_of
+from sekimori.planes.kernel.filling import MANY
 from sekimori.planes.kernel.frame import Frame
 from sekimori.planes.kernel.guests import Guests
 from sekimori.planes.kernel.killing import ended_items
@@ -34,6 +35,8 @@ __all__ = ["Hands"]
 
 _FEW: Final = 50
 """Mappings up to which each one's ports are tried by themselves."""
+
+_NOTHING: Final = MappingProxyType[str, str]({})
 
 _log = structlog.get_logger("kernel")
 
@@ -73,7 +76,7 @@ class Hands:
         self._banned: set[IPNetwork] = set()
         self._is_first = True
         self._routes = forwarding.ReplyRoutes()
-        self._fit: set[tuple[tuple[str, ...], On | None, TargetKind]] = set()
+        self._fit: set[tuple[tuple[str, ...], On | None, str]] = set()
         """Places that mappings may lead to in this network: few, and asked about with every mapping."""
 
     @property
@@ -89,6 +92,14 @@ class Hands:
         """Go by another network from now on."""
         self.network = network
         self._fit = set()
+
+    @property
+    def needs_look(self) -> bool:
+        """Whether `look` has anything to see to. Asks nobody."""
+        frame = self._stock.frame
+        return (
+            self.unsure or self._is_needed() != (frame is not None) or (frame is not None and frame.firewall)
+        )
 
     def look(self) -> None:
         """See what is there, where that may have changed without us, and who is to be let in."""
@@ -131,21 +142,28 @@ class Hands:
         before = {key: self._stock.held.get(key) for key in (*put, *remove)}
         self._make_room(put.values())
         try:
-            self._change(put, remove)
+            self._change(put, remove, changes.marks)
         except (NftError, NetfilterError) as error:
             if len(put) + len(remove) < 2:
                 raise
             _log.warning("kernel_refused_together", why=str(error), mappings=len(put) + len(remove))
-            failed |= self._change_singly(put, remove)
+            left = {key: wanted for key, wanted in put.items() if self._stock.held.get(key) is not wanted}
+            failed |= self._change_singly(left, remove)
         self._cut(before, sweep=LEFTOVER in changes.remove)
         self._settle()
         self._route_soon()
         return failed
 
-    def clear_stale(self, opened: Iterable[str]) -> None:
+    def find_near(self, opened: Iterable[str]) -> list[Entry]:
+        """The flows among which there may be stale ones. It changes nothing, and any other call may go on."""
+        wanted = [each for key in opened if (each := self._stock.held.get(key)) is not None]
+        return self._cutter.near(wanted, self.network)
+
+    def clear_stale(self, opened: Iterable[str], near: Iterable[Entry]) -> None:
         """Forget what peers of ports just opened are still pinned to."""
         held = self._stock.held
-        self._cutter.cut([(None, held[key]) for key in opened if key in held], self.network, held.values())
+        changes = [(None, held[key]) for key in opened if key in held]
+        self._cutter.cut_among(near, changes, self.network, held.values())
 
     def kill(self, mapping_id: str | None, source: IPNetwork | None) -> int:
         """End live flows of a mapping (None: of all), from a prefix (None: from anywhere); how many."""
@@ -223,7 +241,8 @@ class Hands:
         return failed
 
     def _why_unfit(self, wanted: Wanted) -> Problem | None:
-        place = wanted.targets, wanted.mapping.on, wanted.mapping.target.kind
+        mapping = wanted.mapping
+        place = wanted.targets, mapping.on, mapping.target.kind.value
         if place in self._fit:
             return None
         problem = why_unfit(wanted, self.network)
@@ -241,11 +260,18 @@ class Hands:
             self._stock.lay(self._frame(coming), time.time())
             self._route_soon()
 
-    def _change(self, put: Mapping[str, Wanted], remove: Iterable[str]) -> None:
-        marks = {key: terms_of(wanted) for key, wanted in put.items()}
+    def _change(
+        self, put: Mapping[str, Wanted], remove: Collection[str], known: Mapping[str, str] = _NOTHING
+    ) -> None:
+        """Put and remove. `known` are fingerprints that need not be worked out again."""
+        marks = {key: known.get(key) or terms_of(wanted) for key, wanted in put.items()}
         # Figures of elements that are about to be replaced would go with them.
         self.meter.carry(key for key in put if key in self._stock.held)
-        if not self._stock.change(put, remove, time.time(), marks):
+        if len(put) > MANY and not remove and self._stock.lacks(put):
+            is_sure = self._stock.fill(put, time.time(), marks)
+        else:
+            is_sure = self._stock.change(put, remove, time.time(), marks)
+        if not is_sure:
             self.unsure = True
             self.in_doubt = True
         self.meter.forget(remove)
@@ -267,11 +293,9 @@ class Hands:
     def _cut(self, before: Mapping[str, Wanted | None], *, sweep: bool) -> None:
         """End the flows that are not allowed any more."""
         standing = self._stock.held.values()
-        self._cutter.cut(
-            [(old, self._stock.held.get(key)) for key, old in before.items() if old is not None],
-            self.network,
-            standing,
-        )
+        changed = [(old, self._stock.held.get(key)) for key, old in before.items() if old is not None]
+        if changed:
+            self._cutter.cut(changed, self.network, standing)
         opened = [key for key, old in before.items() if old is None]
         self.opened.update(opened)
         if sweep:  # the first look, or one after a loss: what ended unseen left its flows behind
@@ -304,9 +328,9 @@ def _finder() -> Callable[[PortMapping, Sequence[PortMapping]], tuple[str, Liste
     taken = {listener.port for listener in listeners}
 
     def find(mapping: PortMapping, leaving: Sequence[PortMapping]) -> tuple[str, Listener] | None:
-        spans = [pair.outside for pair in mapping.ports]
-        if all(span.first == span.last and span.first not in taken for span in spans):
-            return None
-        return find_listener(mapping, listeners, leaving)
+        for pair in mapping.ports:
+            if pair.outside.first != pair.outside.last or pair.outside.first in taken:
+                return find_listener(mapping, listeners, leaving)
+        return None
 
     return find

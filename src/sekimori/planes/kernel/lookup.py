@@ -9,7 +9,7 @@ from sekimori.planes.kernel.extent import Extent, Opening
 from sekimori.planes.kernel.places import Places, Prefixes
 from sekimori.wire.conntrack import IPV4, IPV6, Entry, Filter
 
-__all__ = ["EVERYTHING", "FEW_PORTS", "Index", "Question", "questions"]
+__all__ = ["BOTH", "EVERYTHING", "FEW_PORTS", "Index", "Question", "questions"]
 
 T = TypeVar("T")
 
@@ -21,6 +21,10 @@ _MOST_QUESTIONS: Final = 4
 one question for everything costs no more."""
 
 
+BOTH: Final = 0
+"""Stands for both families where nothing is filtered: one walk over conntrack's one table, not two."""
+
+
 class Question(NamedTuple):
     """What to ask conntrack for: a family, and what it need not tell."""
 
@@ -28,7 +32,7 @@ class Question(NamedTuple):
     only: Filter | None
 
 
-EVERYTHING: Final = (Question(IPV4, None), Question(IPV6, None))
+EVERYTHING: Final = (Question(BOTH, None),)
 """All flows there are."""
 
 
@@ -43,7 +47,7 @@ def questions(extents: Iterable[Extent]) -> tuple[Question, ...]:
     else:
         return tuple(exact)
     families = {question.family for opening in openings for question in _questions(opening)}
-    return tuple(Question(family, None) for family in sorted(families))
+    return EVERYTHING if len(families) > 1 else tuple(Question(family, None) for family in families)
 
 
 class Index(Generic[T]):

@@ -31,7 +31,7 @@ that have lost their chain, its rules or a set: a changed prefix in one of thous
 
 _FRAME_SETS: Final = frozenset(
     {"lan", "wan", "lan6", "bans4", "bans6", *ENDED_SETS}
-    | {f"{name}{family}" for name in ("gatew", "inw", "natw", "outw") for family in (4, 6)}
+    | {f"{name}{family}" for name in ("gatew", "inw", "standw", "natw", "outw") for family in (4, 6)}
 )
 
 

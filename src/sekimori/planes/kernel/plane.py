@@ -28,7 +28,7 @@ from sekimori.planes.kernel.cutting import Cutter
 from sekimori.planes.kernel.elements import terms_of
 from sekimori.planes.kernel.hands import Hands
 from sekimori.planes.kernel.table import Table
-from sekimori.planes.kernel.terms import busy, find_taken, why_unable
+from sekimori.planes.kernel.terms import are_free, busy, find_taken, why_unable
 from sekimori.reconcile.ports import Changes, Ground, Wanted
 
 __all__ = ["KernelPlane"]
@@ -37,6 +37,10 @@ T = TypeVar("T")
 
 _CLEAR_AFTER: Final = 0.1
 """Seconds from opening a port to clearing what its peers are still pinned to."""
+
+_CLEAR_EVERY: Final = 2.0
+"""Seconds at least between two such clearings. The kernel gives up its CPU for nobody while it walks over
+all flows (5 ms with 262,144 buckets), so that whoever opens ports meanwhile waits."""
 
 _log = structlog.get_logger("kernel")
 
@@ -100,19 +104,24 @@ class KernelPlane:
         """Clear what peers of ports just opened are still pinned to, for ever.
 
         Conntrack remembers, for as long as datagrams keep coming, that nothing was to be done with them.
-        To find those takes a walk over all flows (5 ms and more), which the answer need not wait for.
+        To find those takes a walk over all flows, which the answer need not wait for, and one walk does
+        for all ports that were opened since the last. Other changes go on meanwhile: what is near is found
+        without the lock, and what of it is stale is decided with it.
         """
         while True:
             await self._clear.wait()
-            # One walk for all that are opened now: one after each would keep the next `apply` waiting.
             await asyncio.sleep(_CLEAR_AFTER)
             self._clear.clear()
-            async with self._lock:
+            async with self._lock:  # nobody is adding to them
                 opened, self._hands.opened = self._hands.opened, set()
-                try:
-                    await self._call(self._hands.clear_stale, opened)
-                except Problem as problem:
-                    _log.warning("stale_flows_not_cleared", problem=problem.title())
+            try:
+                near = await self._call(self._hands.find_near, opened)
+                if near:
+                    async with self._lock:
+                        await self._call(self._hands.clear_stale, opened, near)
+            except Problem as problem:
+                _log.warning("stale_flows_not_cleared", problem=problem.title())
+            await asyncio.sleep(_CLEAR_EVERY - _CLEAR_AFTER)
 
     async def close(self) -> None:
         """Let go. The table stays, with all that is in it."""
@@ -154,6 +163,8 @@ class KernelPlane:
 
     async def preflight(self, mapping: PortMapping, leaving: Sequence[PortMapping]) -> Problem | None:
         """Whether something on this machine listens on a port that would be taken from it."""
+        if are_free(mapping):
+            return None
         found = await asyncio.to_thread(find_taken, mapping, leaving)
         return None if found is None else await asyncio.to_thread(busy, *found, self._hands.workers())
 
@@ -169,7 +180,9 @@ class KernelPlane:
     async def observe(self) -> Mapping[str, str]:
         """What was put; read from the kernel when somebody else may have changed it."""
         async with self._lock:
-            await self._call(self._hands.look)
+            self._hands.present = tuple(self._guests())
+            if self._hands.needs_look:  # seldom, and a thread's turn costs more than what it seldom does
+                await self._call(self._hands.look)
         return MappingProxyType(self._hands.marks)
 
     async def apply(self, changes: Changes) -> Mapping[str, Problem]:

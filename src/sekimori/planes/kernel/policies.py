@@ -20,6 +20,7 @@ from sekimori.planes.kernel.frame import TABLE
 from sekimori.reconcile.ports import Wanted
 
 __all__ = [
+    "FIRST",
     "LAN_POLICY",
     "MOST_SOURCES",
     "Policy",
@@ -32,6 +33,9 @@ __all__ = [
 ]
 
 _T = f"inet {TABLE}"
+FIRST = "ct status ! confirmed"
+"""The first packet of a flow. `ct state new` are all until one is answered: each datagram of a stream that
+only goes in would count as a flow."""
 LAN_POLICY = "src_lan"
 """The chain that admits `model.source.LAN_PREFIXES`; it is always there."""
 
@@ -239,10 +243,10 @@ def trigger_text(mapping_id: str, trigger: Trigger, policy: str | None) -> str:
     if policy is not None:
         lines += (
             f"add chain {_T} {policy}",
-            f"add rule {_T} {admit} ct status ! confirmed jump {policy}",
+            f"add rule {_T} {admit} {FIRST} jump {policy}",
         )
     lines += (
-        f"add rule {_T} {admit} ct status ! confirmed meta l4proto . th dport @trigfresh",
+        f"add rule {_T} {admit} {FIRST} meta l4proto . th dport @trigfresh",
         f"add rule {_T} {admit} meta l4proto . th dport @trigin6 goto admit",
     )
     return "\n".join(lines) + "\n"

@@ -18,6 +18,7 @@ from sekimori.model.address import IpProtocol
 from sekimori.model.mapping import Mapping as PortMapping
 from sekimori.model.source import LAN_PREFIXES
 from sekimori.planes.kernel.elements import Item, render
+from sekimori.planes.kernel.filling import in_parts, one_ahead
 from sekimori.planes.kernel.finds import Finds
 from sekimori.planes.kernel.frame import EVERYWHERE, TABLE, Frame, Scope, scope_of
 from sekimori.planes.kernel.needs import is_special, needed_names, special_text, texts_to_repeat
@@ -29,7 +30,7 @@ from sekimori.planes.kernel.policies import (
     trigger_text,
 )
 from sekimori.planes.kernel.sets import is_filled
-from sekimori.planes.kernel.structure import GATEWAY_CHAIN, structure_text
+from sekimori.planes.kernel.structure import GATEWAY_CHAIN, HOOKS, hooked, structure_text
 from sekimori.planes.kernel.symmetric import SYMMETRIC, Symmetric, Turn
 from sekimori.planes.kernel.table import Table
 from sekimori.reconcile.ports import Wanted
@@ -44,6 +45,17 @@ DAMAGED: Final = ""
 
 _T: Final = f"inet {TABLE}"
 _TIMEOUT = re.compile(r" timeout @(\d+)@")
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some of very many mappings, with the sets that they are in and the messages that put them there."""
+
+    put: dict[str, Wanted]
+    sets: set[str]
+    messages: list[bytes]
+    encoded_at: float
+    """On the monotonic clock."""
 
 
 @dataclass(slots=True)
@@ -67,6 +79,8 @@ class Stock:
     _frame: Frame | None = None
     _unmade: tuple[str, ...] = ()
     """The commands that make again what mappings brought with them and somebody else may have taken."""
+    _hooks: frozenset[str] = frozenset()
+    """The chains with a hook that are there, needed or not."""
     _has_litter: bool = False
     """A policy has left sets behind that it no longer uses."""
     _finds: Finds = field(default_factory=Finds)
@@ -99,6 +113,7 @@ class Stock:
         rules, sets = self.table.names()
         self.shows_gateway = GATEWAY_CHAIN in rules
         self.is_there = bool(rules)
+        self._hooks = frozenset(HOOKS).intersection(rules)
         self._frame = None  # all of it is made again, which changes nothing of what is whole
         self._unmade = tuple(texts_to_repeat(self.held, rules, sets))
         self._finds.read(self.table, filter(is_filled, sets), now)
@@ -128,9 +143,11 @@ class Stock:
         frame = replace(frame, used=frozenset(self.used))
         if frame == self._frame:
             return
-        parts = f"add table {_T}\n", sources_policy(LAN_PREFIXES).text, structure_text(frame), *self._unmade
-        self.table.structure(_fill_timeouts("".join(parts), now))
-        self._frame, self._unmade, self.is_there = frame, (), True
+        needed = frozenset(hooked(frame))
+        idle = (f"flush chain {_T} {each}\ndelete chain {_T} {each}\n" for each in self._hooks - needed)
+        made = f"add table {_T}\n", sources_policy(LAN_PREFIXES).text, structure_text(frame), *self._unmade
+        self.table.structure(_fill_timeouts("".join((*made, *idle)), now))
+        self._frame, self._hooks, self._unmade, self.is_there = frame, needed, (), True
         self._lay_special()
 
     def clear(self) -> None:
@@ -140,7 +157,7 @@ class Stock:
             NftError: the kernel refused.
         """
         self.table.delete()
-        self._frame, self.is_there = None, False
+        self._frame, self._hooks, self.is_there = None, frozenset(), False
         self._finds.clear()
         self.used.clear()
         self._chains.clear()
@@ -175,9 +192,40 @@ class Stock:
         self._take(put, going, marks, swept=swept)
         return is_sure
 
+    def lacks(self, put: Mapping[str, Wanted]) -> bool:
+        """Whether nothing of these mappings is there, so that there is nothing to compare them with."""
+        return not self._finds and self.held.keys().isdisjoint(put)
+
+    def fill(self, put: Mapping[str, Wanted], now: float, marks: Mapping[str, str]) -> bool:
+        """Put mappings that the table lacks: each wholly or not at all, but not all in one transaction.
+
+        Returns and raises as `change` does; what was put before the kernel refused is in `held`.
+        """
+        epoch = now - time.monotonic()
+        self._prepare(put.values())
+        is_sure = True
+        landed: dict[str, Wanted] = {}
+
+        def send(part: _Part) -> bool:
+            self._use(part.sets, epoch + time.monotonic())
+            is_known = self.table.send(part.messages)
+            self._finds.late = max(self._finds.late, time.monotonic() - part.encoded_at)
+            return is_known
+
+        try:
+            for part, is_known in one_ahead(self._parts(put, epoch), send):
+                landed |= part.put
+                is_sure &= is_known
+        finally:
+            if len(landed) < len(put):
+                self._disclaim(wanted for key, wanted in put.items() if key not in landed)
+            self._take(landed, (), {key: marks[key] for key in landed}, swept=False)
+        return is_sure
+
     def carries_gre(self, coming: Iterable[Wanted] = ()) -> bool:
         """Whether one of the mappings, or of those about to be put, carries GRE."""
-        mappings = (*self._special.values(), *(wanted.mapping for wanted in coming))
+        new = [wanted.mapping for wanted in coming if is_special(wanted.mapping)]
+        mappings = (*self._special.values(), *new)
         return any(pair.protocol is IpProtocol.GRE for mapping in mappings for pair in mapping.ports)
 
     def scopes(self, coming: Iterable[Wanted] = ()) -> tuple[Scope, ...]:
@@ -187,6 +235,24 @@ class Stock:
         return tuple(sorted(found - {EVERYWHERE}))
 
     # -- within --------------------------------------------------------------------------
+
+    def _parts(self, put: Mapping[str, Wanted], epoch: float) -> Iterator[_Part]:
+        """Mappings that the table lacks, ready to be sent. `epoch` is the Unix time of monotonic 0."""
+        for some in in_parts(put):
+            encoded_at = time.monotonic()
+            items = [item for wanted in some.values() for item in render(wanted)]
+            shared = [item for item in items if item.set == SYMMETRIC]
+            if shared:
+                turn = self._symmetric.plan((), shared)
+                self._symmetric.settle(turn)  # the next part's turn comes after this one's
+                items = [item for item in items if item.set != SYMMETRIC] + [*turn.add]
+            messages = self.table.encode((), items, epoch + encoded_at)
+            yield _Part(some, {item.set for item in items}, messages, encoded_at)
+
+    def _disclaim(self, lost: Iterable[Wanted]) -> None:
+        """Take back what was claimed for mappings that could not be put."""
+        shared = (item for wanted in lost for item in render(wanted) if item.set == SYMMETRIC)
+        self._symmetric.settle(self._symmetric.plan(shared, ()))
 
     def _use(self, names: AbstractSet[str], now: float) -> None:
         """Have the structure look these sets up, which are about to hold elements."""
@@ -200,12 +266,6 @@ class Stock:
         """The elements to drop and to add, and whose turn it is with those that are shared."""
         drop: dict[Item, None] = {}
         add: dict[Item, None] = {}
-        if not going and not self._finds and self.held.keys().isdisjoint(put):
-            # All is new, as when 60,000 are restored: there is nothing to compare with.
-            items = [item for wanted in put.values() for item in render(wanted)]
-            shared = [item for item in items if item.set == SYMMETRIC]
-            plain = [item for item in items if item.set != SYMMETRIC] if shared else items
-            return [], plain, self._symmetric.plan((), shared)
         for key in going:
             drop.update(dict.fromkeys(self._found_of(key) if key in self._lost else render(self.held[key])))
         for key, wanted in put.items():
@@ -301,7 +361,8 @@ class Stock:
             if old is not None and old.mapping is each.mapping and old.sources is each.sources:
                 continue
             chain = chain_of(each)
-            if chain is not None and chain != LAN_POLICY:
+            is_told = old is None and chain in texts  # thousands share it
+            if chain is not None and chain != LAN_POLICY and not is_told:
                 before = None if old is None else policy_of(old)
                 policy = policy_of(each)
                 assert policy is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from sekimori.host.kernel import kernel_at_least
@@ -17,6 +17,7 @@ from sekimori.planes.kernel.frame import TABLE
 from sekimori.planes.kernel.structure import keeper_text
 from sekimori.wire.nftelements import (
     Element,
+    Fields,
     Seen,
     add_elements,
     delete_elements,
@@ -141,6 +142,10 @@ class Table:
         Raises:
             NetfilterError: the kernel refused; nothing was done.
         """
+        return self.send(self.encode(drop, put, now))
+
+    def encode(self, drop: Iterable[Item], put: Iterable[Item], now: float) -> list[bytes]:
+        """What `send` takes. What has ended by `now` is not put."""
         messages: list[bytes] = []
         for name, items in _by_set(drop if _DESTROYS else self._present(drop)).items():
             gone = (Element(item.key, item.end) for item in items)
@@ -149,7 +154,11 @@ class Table:
         for name, items in _by_set(put).items():
             # A timeout counts from when the kernel reads it, and a second goes into writing 100,000 of them.
             at = now + time.monotonic() - begun
-            messages += add_elements(TABLE, name, (_element(item, at) for item in items if _lasts(item, at)))
+            messages += add_elements(TABLE, name, _elements(items, at))
+        return messages
+
+    def send(self, messages: Sequence[bytes]) -> bool:
+        """Do what was encoded, as `write` does."""
         if len(messages) > _MUCH:
             return batch_unheard(self._socket, self._monitor, messages)
         if messages:
@@ -198,10 +207,10 @@ def _by_set(items: Iterable[Item]) -> dict[str, list[Item]]:
     return grouped
 
 
-def _lasts(item: Item, now: float) -> bool:
-    return item.until is None or item.until > now
-
-
-def _element(item: Item, now: float) -> Element:
-    timeout = None if item.until is None else max(1, round((item.until - now) * 1000))
-    return Element(item.key, item.end, item.data, item.chain, timeout)
+def _elements(items: Iterable[Item], now: float) -> Iterator[Fields]:
+    """What is to be written of those that have not ended by `now`."""
+    for _, key, end, data, chain, until in items:
+        if until is None:
+            yield key, end, data, chain, None
+        elif until > now:
+            yield key, end, data, chain, max(1, round((until - now) * 1000))

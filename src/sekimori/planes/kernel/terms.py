@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Collection, Iterable, Sequence
 from typing import Literal
 
 from sekimori.host.listeners import Listener, read_listeners
-from sekimori.host.ports import dual_stack, find_free_port, find_holder, try_bind
+from sekimori.host.ports import find_free_port, find_holder, try_bind
 from sekimori.model.address import Interface, IPAddress, IpProtocol, PortPair
 from sekimori.model.causes import Text, cause
 from sekimori.model.errors import Problem
@@ -16,7 +17,7 @@ from sekimori.model.target import TargetKind
 from sekimori.planes.kernel.elements import inside_addresses, is_pinhole
 from sekimori.reconcile.ports import Wanted
 
-__all__ = ["busy", "find_listener", "find_taken", "why_unable", "why_unfit"]
+__all__ = ["are_free", "busy", "find_listener", "find_taken", "why_unable", "why_unfit"]
 
 
 _FEW_PORTS = 16
@@ -61,9 +62,14 @@ def find_listener(
 
 def find_taken(mapping: Mapping, leaving: Sequence[Mapping] = ()) -> tuple[str, Listener] | None:
     """The same for one mapping, without reading the tables of sockets (2 ms) where its ports are free."""
-    if sum(pair.outside.size for pair in mapping.ports) <= _FEW_PORTS and all(map(_is_free, mapping.ports)):
-        return None
-    return find_listener(mapping, read_listeners(), leaving)
+    return None if are_free(mapping) else find_listener(mapping, read_listeners(), leaving)
+
+
+def are_free(mapping: Mapping) -> bool:
+    """Whether a mapping's ports are few, and nobody's on this machine. Takes 20 µs for each."""
+    return sum(pair.outside.size for pair in mapping.ports) <= _FEW_PORTS and all(
+        map(_is_free, mapping.ports)
+    )
 
 
 def _met(mapping: Mapping, listener: Listener) -> PortPair | None:
@@ -80,9 +86,15 @@ def _is_free(pair: PortPair) -> bool:
     if pair.protocol not in (IpProtocol.TCP, IpProtocol.UDP):
         return True  # nothing else is looked for among the listeners
     transport: Literal["tcp", "udp"] = "tcp" if pair.protocol is IpProtocol.TCP else "udp"
-    dual = dual_stack()
-    address = "::" if dual else "0.0.0.0"
-    return all(try_bind(transport, address, port, dual=dual) == 0 for port in pair.outside)
+    return all(_can_be_had(transport, port) for port in pair.outside)
+
+
+def _can_be_had(transport: Literal["tcp", "udp"], port: int) -> bool:
+    """Whether nobody has a port, in either family."""
+    found = try_bind(transport, "::", port, dual=True)
+    if found == errno.EAFNOSUPPORT:  # a kernel without IPv6
+        found = try_bind(transport, "0.0.0.0", port, dual=False)
+    return found == 0
 
 
 def busy(claim: str, listener: Listener, ours: Collection[int] = ()) -> Problem | None:
@@ -92,7 +104,7 @@ def busy(claim: str, listener: Listener, ours: Collection[int] = ()) -> Problem 
     if holder.pid is not None and holder.pid in ours:
         return None
     other = find_free_port(transport, "0.0.0.0", listener.port, dual=False)
-    return Problem("port-busy", claim=claim, holder=str(holder), other=other)
+    return Problem("port-busy", claim=claim, holder=str(holder), other=other, port=listener.port)
 
 
 def _terms(mapping: Mapping) -> Text | None:

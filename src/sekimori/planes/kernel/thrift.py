@@ -13,7 +13,14 @@ __all__ = ["in_use"]
 _SET: Final = re.compile(r"@(\w+)")
 _CHAIN: Final = re.compile(r"(?:jump|goto) (\w+)$")
 _HOLES: Final = tuple(name for name in GLOBAL_SETS if name.startswith(("hole", "trig")))
+_GATES: Final = ("lan", "lanr", "gate", "gater", "gatep")
+_INWARD: Final = ("in", "inr", "inp", "own", "ownr", "ownp", "dmzin")
 _SERVES: Final = {
+    "gatew": _GATES,
+    "inw": _INWARD,
+    "standw": _INWARD,
+    "natw": ("fwd4", "fwd6", "fwdr4", "fwdr6", "fwdp4", "fwdp6", "trig", "dmz"),
+    "outw": ("out", "outr", "outp", "dmzout"),
     "dmz": ("dmzin",),
     "fresh": ("fresh", "freshr", "freshp"),
     "holegates": _HOLES,
@@ -24,9 +31,10 @@ _SERVES: Final = {
 }
 """Chains that do nothing but look up sets, by the stem of their names, with the stems of these."""
 
-_GATES: Final = ("lan", "lanr", "gate", "gater", "gatep")
-_LEADS_TO: Final = {"gatew4": _GATES, "gatew6": _GATES}
-"""Maps of WAN addresses to chains of that sort, likewise."""
+_LEADS_TO: Final = {
+    f"{name}{family}": name for name in ("gatew", "inw", "standw", "natw", "outw") for family in (4, 6)
+}
+"""Maps of WAN addresses to chains, with the stem of these."""
 
 
 def in_use(rules: Iterable[str], used: frozenset[str] | None) -> Iterator[str]:
@@ -42,11 +50,10 @@ def in_use(rules: Iterable[str], used: frozenset[str] | None) -> Iterator[str]:
         names = _SET.findall(rule)
         if any(is_filled(name) and name not in used for name in names):
             continue
-        if any(name in _LEADS_TO and stems.isdisjoint(_LEADS_TO[name]) for name in names):
-            continue
         chain = _CHAIN.search(rule)
-        serves = _SERVES.get(_stem(chain[1])) if chain else None
-        if serves is None or not stems.isdisjoint(serves):
+        leads_to = [_LEADS_TO[name] for name in names if name in _LEADS_TO]
+        leads_to += [_stem(chain[1])] if chain else []
+        if not any(stem in _SERVES and stems.isdisjoint(_SERVES[stem]) for stem in leads_to):
             yield rule
 
 
