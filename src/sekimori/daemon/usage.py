@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sekimori.ledger.usage import Usage
+from sekimori.ledger.totals import Usage
 from sekimori.model.actual import Counters
 
 __all__ = ["from_counters", "to_counters"]

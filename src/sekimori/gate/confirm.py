@@ -105,7 +105,8 @@ class Confirming:
 
     def wake(self) -> None:
         """Look again at what waits: a revision was written."""
-        self._wake.set()
+        if self._writer.ledger.pending or self._ends:  # else nothing waits, and nothing did
+            self._wake.set()
 
     def arm(self, pending: Pending) -> None:
         """Tell that a revision was applied, and waits."""

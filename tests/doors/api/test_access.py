@@ -54,6 +54,15 @@ def test_roles(uid: int, access: Access, role: Role) -> None:
     assert access.admit(_peer(uid)).role is role
 
 
+def test_who_may_everything_is_known_the_second_time_and_nobody_else() -> None:
+    access = Access(NO_ENTRY, admins=["nobody"])
+    for uid, name in ((0, "root"), (NO_ENTRY, str(NO_ENTRY))):
+        assert access.admit_at_once(_peer(uid)) is None
+        assert access.admit(_peer(uid)) == access.admit_at_once(_peer(uid)) == Visitor(name, Role.ADMIN)
+    assert access.admit(_peer(NOBODY.pw_uid)).role is Role.ADMIN
+    assert access.admit_at_once(_peer(NOBODY.pw_uid)) is None  # it may have left the list's group since
+
+
 def test_a_group_counts_for_its_added_members(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getgrouplist", lambda _name, gid: [gid, 0, 3_999_999])
     assert Access(0, viewers=[f"@{grp.getgrgid(0).gr_name}"]).admit(_peer(NOBODY.pw_uid)).role is Role.VIEWER

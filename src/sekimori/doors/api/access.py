@@ -8,7 +8,7 @@ import pwd
 import socket
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
@@ -72,17 +72,26 @@ class Access:
     own_uid: int
     admins: Sequence[str] = ()
     viewers: Sequence[str] = ()
+    _known: dict[int, Visitor] = field(default_factory=dict, init=False, compare=False, repr=False)
+    """Those that may everything and were here before, by their user ids."""
 
     @property
     def socket_mode(self) -> int:
         """The mode the socket needs: others can connect only where others may do something."""
         return 0o666 if self.admins or self.viewers else 0o660
 
+    def admit_at_once(self, peer: Peer) -> Visitor | None:
+        """The same as `admit` for a peer that may everything and was here before; None for all others.
+
+        What others may follows from their groups, which may have changed since.
+        """
+        return self._known.get(peer.uid)
+
     def admit(self, peer: Peer) -> Visitor:
         """Who a peer is and what it may do. May wait for the name service."""
         name = _name_of(peer.uid)
         if peer.uid in (0, self.own_uid):
-            return Visitor(name, Role.ADMIN)
+            return self._known.setdefault(peer.uid, Visitor(name, Role.ADMIN))
         words = {name, *(f"@{group}" for group in _groups_of(peer.uid))}
         if words.intersection(self.admins):
             return Visitor(name, Role.ADMIN)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import orjson
 from fastapi import Depends, Request
 from starlette.responses import Response
 
@@ -34,7 +35,11 @@ _NO_STORE: Final = {"cache-control": "no-store"}
 
 def json_response(body: Json) -> Response:
     """An answer of plain JSON values."""
-    return encoded_response(json.dumps(body, ensure_ascii=False))
+    try:
+        content = orjson.dumps(body)  # in a fifth of the time
+    except orjson.JSONEncodeError:  # it takes no lone surrogates, which words of a command line may hold
+        return encoded_response(json.dumps(body, ensure_ascii=False))
+    return Response(content, 200, _NO_STORE, _JSON)
 
 
 def encoded_response(text: str) -> Response:
@@ -80,12 +85,14 @@ class Call:
 
     async def answer(self, outcome: Outcome, **more: Any) -> Response:
         """An outcome as an answer."""
-        after = [change.after for change in outcome.changes if isinstance(change.after, Mapping)]
+        standing = [(change.before, change.after) for change in outcome.changes]
+        after = [each for _, each in standing if isinstance(each, Mapping)]
+        new = [each.id for before, each in standing if before is None and isinstance(each, Mapping)]
         body: Json = {
             "planned": outcome.planned,
             "revision": None if outcome.committed is None else outcome.committed.revision,
             "changes": [render_change(change) for change in outcome.changes],
-            "mappings": await self.show(after),
+            "mappings": await self.desk.show(after, self.language, new),
             "notices": [render_notice(notice, self.language) for notice in outcome.notices],
             "confirm": self._render_confirm(outcome),
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -35,12 +35,15 @@ class Desk:
     def __init__(self, gate: Gate, views: Views) -> None:
         self.gate = gate
         self.views = views
+        self.in_turn = asyncio.Lock()
+        """Held while something is read that is then changed as a whole, so that no change is lost."""
         self._kept: dict[str, _Kept] = {}
 
-    async def show(self, mappings: Iterable[Mapping], language: str) -> list[Json]:
-        """The views of some mappings, planned ones too."""
+    async def show(self, mappings: Iterable[Mapping], language: str, new: Collection[str] = ()) -> list[Json]:
+        """The views of some mappings, planned ones too. Of those that are `new`, nothing was counted yet."""
         mappings = tuple(mappings)
-        counters = await self.views.counters([each.id for each in mappings]) if mappings else {}
+        counted = [each.id for each in mappings if each.id not in new]
+        counters = await self.views.counters(counted) if counted else {}
         now, snapshot = self.views.reading().now, self.views.snapshot()
         shown = []
         for mapping in mappings:

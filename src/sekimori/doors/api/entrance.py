@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sekimori.doors.api.access import Access, Role
+from sekimori.doors.api.access import Access, Peer, Role
 from sekimori.doors.api.problems import TooLarge, language_of, problem_response, too_large_response
 from sekimori.model.causes import cause
 from sekimori.model.errors import Problem
@@ -63,8 +63,10 @@ class Entrance:
             await problem_response(problem, language_of(headers))(scope, receive, send)
 
     async def _refuse(self, scope: Scope, headers: Headers) -> Response | None:
-        # The name service may be slow (LDAP), and the loop also runs everything else.
-        visitor = await run_in_threadpool(self._access.admit, scope["state"]["peer"])
+        peer: Peer = scope["state"]["peer"]
+        visitor = self._access.admit_at_once(peer)
+        if visitor is None:  # the name service may be slow (LDAP), and the loop also runs everything else
+            visitor = await run_in_threadpool(self._access.admit, peer)
         if visitor.role is Role.NONE:
             problem = Problem("not-permitted", what=cause("do-look"), who=visitor.name)
             return problem_response(problem, language_of(headers))
