@@ -158,7 +158,7 @@ def test_what_cannot_be_done_has_its_code_and_changes_nothing(daemon, run):
 def test_a_port_somebody_listens_on_is_5_and_names_them(daemon, run, echo):
     ran = run("open", str(echo), "--to", "127.0.0.1:9")
     assert ran.code == 5
-    assert "listens there" in ran.err
+    assert "listens on port" in ran.err
 
 
 def test_watch_sees_a_flow(daemon, run, spawn, free_port, echo):
@@ -175,3 +175,25 @@ def test_watch_sees_a_flow(daemon, run, spawn, free_port, echo):
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
     assert process.returncode == 0
+
+
+def test_rules_for_devices_from_an_import_to_its_undoing(daemon, run, tmp_path):
+    assert "\n 1  allow all\n" in run("door", "rules").out
+    denied = run("door", "deny", "on:guest0", "--why", "guests")
+    assert denied.out == "Changed the permission rules:\n  + deny on:guest0\n  + allow all\n"
+    assert denied.err.startswith("note: The usual rule, 'allow all', ")
+    file = tmp_path / "miniupnpd.conf"
+    file.write_text("allow 1024-65535 192.168.1.0/24 1024-65535\ndeny 0-65535 0.0.0.0/0 0-65535\n")
+    planned = run("import", str(file), "--plan")
+    assert planned.code == 0, planned.err
+    assert "  - deny on:guest0\n" in planned.out
+    assert run("import", str(file)).out.endswith("  + allow 192.168.1.0/24\n  + deny 0.0.0.0/0\n")
+    exported = run("export").out
+    assert '[doors]  # owner "person:' in exported
+    assert "\n 1  deny on:guest0\n 2  allow all\n" in (run("undo").code == 0 and run("door", "rules").out)
+    again = tmp_path / "sekimori.toml"
+    again.write_text(exported)
+    assert run("apply", str(again)).code == 0
+    assert "\n 2  deny 0.0.0.0/0\n" in run("door", "rules").out
+    refused = run("door", "forget", "1")
+    assert (refused.code, refused.out) == (6, "")

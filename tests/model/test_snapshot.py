@@ -267,13 +267,17 @@ def test_a_fork_that_is_gone_is_not_told_any_more() -> None:
     assert origin.find("81").id == "01"
 
 
-def test_mappings_are_known_by_the_plane_of_their_first_hop() -> None:
-    both = make("01", path=(Hop("kernel"), Hop("router")))
+def test_mappings_are_known_by_the_plane_that_meets_their_packets_and_by_those_before_it() -> None:
+    both = make("01", path=(Hop("router"), Hop("kernel")))
     snapshot = Snapshot([both, make("02", "tcp/81", path=(Hop("relay"),)), make("03", "tcp/82")])
     assert list(snapshot.by_plane("kernel")) == [both]
     assert [each.id for each in snapshot.by_plane("relay")] == ["02"]
     assert len(snapshot.by_plane("router")) == 0
+    assert list(snapshot.beyond("router")) == [both]
+    fork = snapshot.fork()
     snapshot.apply(made(both, replace(both, path=(Hop("relay"),))))
+    assert list(fork.beyond("router")) == [both]
+    assert len(snapshot.beyond("router")) == 0
     assert len(snapshot.by_plane("kernel")) == 0
     assert [each.id for each in snapshot.by_plane("relay")] == ["02", "01"]
 

@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 
 from sekimori.model.address import IpProtocol, PortRange
+from sekimori.model.causes import cause
 from sekimori.model.decision import Verb
 from sekimori.model.errors import Problem
+from sekimori.model.finding import Confidence
 from sekimori.model.lease import Adopt, Asker, LeaseProtocol, LeaseTerms, NonceRule, Obtain, Release
 from sekimori.model.lifetime import Lifetime
+from sekimori.model.line import Answer, Inbound, Line
 from sekimori.model.mapping import Mapping, Owner, OwnerKind
+from sekimori.model.mapset import PortSet
 from sekimori.model.permission import Permission, SetPermissions
 from sekimori.model.request import Context
 from sekimori.model.source import Sources
@@ -45,6 +49,12 @@ def world() -> Any:
     made = World()
     yield made
     made.close()
+
+
+def line_with(ports: PortSet) -> Line:
+    """A line that has these outside ports of a shared address."""
+    unknown = Inbound(Answer.UNKNOWN, cause("line-untold"), Confidence.LIKELY)
+    return Line("wan0", (), unknown, unknown, outside_ports=ports)
 
 
 async def obtain(world: World, device: Owner = PHONE, port: int = 5000, **words: Any) -> Mapping:
@@ -258,6 +268,8 @@ async def test_every_free_port_is_found_and_then_none(world: World) -> None:
 
 
 async def test_ports_that_the_line_does_not_let_in_are_not_given(world: World) -> None:
-    world.rules = replace(world.rules, line_ports=lambda: range(7000, 7002))
-    world.gate._rules = world.rules
-    assert outside(await obtain(world)) in range(7000, 7002)
+    ports = PortSet(offset=6, length=8, psid=0x34)
+    world.gate._rules = replace(world.rules, line=lambda: line_with(ports))
+    lease = await obtain(world)
+    assert outside(lease) in ports
+    assert 5000 not in ports

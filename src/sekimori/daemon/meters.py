@@ -129,7 +129,7 @@ class Meters:
 
     def _is_in_kernel(self, mapping_id: str) -> bool:
         mapping = self._ledger.snapshot.get(mapping_id)
-        return mapping is not None and bool(mapping.path) and mapping.path[0].plane == "kernel"
+        return mapping is not None and mapping.plane == "kernel"
 
 
 def _less(total: Counters, counted: Counters) -> Counters:

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from sekimori.model.errors import Problem
 
-__all__ = ["Counters", "Flow", "SourceUse", "State", "Status"]
+__all__ = ["Counters", "Flow", "HopStatus", "SourceUse", "State", "Status"]
 
 
 class State(StrEnum):
@@ -22,6 +22,14 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class HopStatus:
+    """One hop of a path: the plane that makes it, and what is wrong with it."""
+
+    plane: str
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The state of one mapping as its planes last reported it.
 
@@ -30,6 +38,7 @@ class Status:
         checked_at: Unix seconds at which it was last seen to be so.
         problem: why, when it failed.
         targets: the numeric addresses flows are sent to now.
+        hops: each hop, in the order of the path, where there are several.
     """
 
     state: State
@@ -37,6 +46,7 @@ class Status:
     checked_at: float
     problem: Problem | None = None
     targets: tuple[str, ...] = ()
+    hops: tuple[HopStatus, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,12 @@ import errno
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from sekimori.model.causes_doors import DOORS
 from sekimori.model.causes_gateway import GATEWAY
 from sekimori.model.causes_kernel import KERNEL
 from sekimori.model.causes_kinds import KINDS
+from sekimori.model.causes_line import LINE
+from sekimori.model.causes_router import ROUTER
 
 __all__ = ["CAUSES", "Text", "Unreadable", "cause", "in_language", "near", "os_cause"]
 
@@ -25,6 +28,9 @@ CAUSES: Final[dict[str, tuple[str, str]]] = {
     **KINDS,
     **KERNEL,
     **GATEWAY,
+    **LINE,
+    **ROUTER,
+    **DOORS,
     # -- ports and addresses -------------------------------------------------------------------
     "not-an-address": ("it is neither an IPv4 nor an IPv6 address", "IPv4 でも IPv6 でもありません"),
     "not-ports": (

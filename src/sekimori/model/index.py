@@ -36,6 +36,7 @@ class Index:
         self._narrow: _Ids[int] = {}
         self._wide: _Ids[int] = {}
         self._planes: dict[str, dict[str, Mapping]] = {}
+        self._beyond: dict[str, dict[str, Mapping]] = {}
         self._targets: dict[Target, dict[str, Mapping]] = {}
         self._leases: dict[Owner, dict[str, Mapping]] = {}
         self._insides: _Ids[tuple[IpProtocol, str, int]] = {}
@@ -56,11 +57,16 @@ class Index:
         self.by_id[key] = mapping
         _add(self._names, _name_key(mapping), key)
         for pair in mapping.ports:
+            if pair.outside.first == pair.outside.last:  # most hold one port
+                _add(self._narrow, _BASE[pair.protocol] + pair.outside.first, key)
+                continue
             table, places = self._places(pair)
             for place in places:
                 _add(table, place, key)
         if mapping.path:
-            self._planes.setdefault(mapping.path[0].plane, {})[key] = mapping
+            self._planes.setdefault(mapping.plane, {})[key] = mapping
+        for hop in mapping.path[:-1]:
+            self._beyond.setdefault(hop.plane, {})[key] = mapping
         if mapping.target.kind not in _STILL:
             self._targets.setdefault(mapping.target, {})[key] = mapping
         if mapping.lease is not None:
@@ -77,7 +83,9 @@ class Index:
             for place in places:
                 _take(table, place, mapping_id)
         if mapping.path:
-            _take_member(self._planes, mapping.path[0].plane, mapping_id)
+            _take_member(self._planes, mapping.plane, mapping_id)
+        for hop in mapping.path[:-1]:
+            _take_member(self._beyond, hop.plane, mapping_id)
         if mapping.target.kind not in _STILL:
             _take_member(self._targets, mapping.target, mapping_id)
         if mapping.lease is not None:
@@ -105,8 +113,12 @@ class Index:
                         yield self.by_id[mapping_id]
 
     def on_plane(self, plane: str) -> Collection[Mapping]:
-        """The mappings whose first hop is made by a plane."""
+        """The mappings whose packets a plane meets (`Mapping.plane`)."""
         return self._planes.get(plane, {}).values()
+
+    def beyond(self, plane: str) -> Collection[Mapping]:
+        """The mappings of other planes that have a hop of this one before theirs."""
+        return self._beyond.get(plane, {}).values()
 
     def leading_to(self, target: Target) -> Collection[Mapping]:
         """The mappings that lead to one of `moving_targets`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingABC
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from ipaddress import IPv6Address
@@ -45,6 +45,7 @@ __all__ = [
     "fold_fields",
 ]
 
+_UNLIMITED: Final = Limits()
 _FOLDED: Final = {"asked": "until", "asked_value": "until", "expires_at": "until", "zone": "hours"}
 """Fields of a document that people know by another word."""
 _PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
@@ -164,7 +165,7 @@ class Mapping:
     on: On | None = None
     via: str = "auto"
     path: tuple[Hop, ...] = ()
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = _UNLIMITED
     proxy_protocol: int = 0
     idle: int | None = None
     trigger: Trigger | None = None
@@ -190,12 +191,20 @@ class Mapping:
         if target.kind is TargetKind.SUFFIX:
             return MappingKind.PINHOLE
         if target.kind is TargetKind.SELF:
-            relayed = bool(self.path) and self.path[0].plane == "relay"  # from one own address to another
+            relayed = self.plane == "relay"  # from one own address to another
             return MappingKind.PERMIT if self.is_straight and not relayed else MappingKind.FORWARD
         if target.kind is TargetKind.ADDRESS and ":" in target.host and self.on is None:
-            by_kernel = bool(self.path) and self.path[0].plane == "kernel"
+            by_kernel = self.plane == "kernel"
             return MappingKind.PINHOLE if by_kernel and self.is_straight else MappingKind.FORWARD
         return MappingKind.FORWARD
+
+    @property
+    def plane(self) -> str:
+        """The plane that meets its packets at this machine; "" before one was chosen.
+
+        That is the last hop's: a router before us only hands them on.
+        """
+        return self.path[-1].plane if self.path else ""
 
     @property
     def is_straight(self) -> bool:
@@ -378,4 +387,7 @@ def _read_ports(text: str) -> tuple[PortPair, ...]:
     if second is not None:
         port = int(second)
         inside = PortRange(port, port)
-    return tuple(PortPair(protocol, outside, inside) for protocol in _PORTED[words])
+    protocols = _PORTED[words]
+    if len(protocols) == 1:
+        return (PortPair(protocols[0], outside, inside),)
+    return tuple(PortPair(protocol, outside, inside) for protocol in protocols)

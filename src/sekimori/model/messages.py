@@ -13,9 +13,11 @@ from sekimori.model.message import Message
 from sekimori.model.messages_confirm import CONFIRM
 from sekimori.model.messages_devices import DEVICES
 from sekimori.model.messages_doctor import DOCTOR
+from sekimori.model.messages_doors import DOORS
 from sekimori.model.messages_gateway import GATEWAY
 from sekimori.model.messages_kernel import KERNEL_MESSAGES
 from sekimori.model.messages_kinds import KINDS
+from sekimori.model.messages_router import ROUTER
 from sekimori.model.messages_usage import USAGE
 
 __all__ = ["MESSAGES", "Message"]
@@ -23,11 +25,13 @@ __all__ = ["MESSAGES", "Message"]
 MESSAGES: Final[dict[str, Message]] = {
     **USAGE,
     **KINDS,
+    **ROUTER,
     **KERNEL_MESSAGES,
     **GATEWAY,
     **CONFIRM,
     **DEVICES,
     **DOCTOR,
+    **DOORS,
     # -- what is not there (exit 4) ----------------------------------------------
     "no-such-mapping": Message(
         "not-found",
@@ -103,11 +107,11 @@ MESSAGES: Final[dict[str, Message]] = {
     "port-busy": Message(
         "conflict",
         (
-            "cannot open {claim}: {holder} on this machine listens there",
+            "cannot open {claim}: {holder} on this machine listens on port {port}",
             "Stop that program, or choose another outside port (for example {other}).",
         ),
         (
-            "{claim} を開けられません: このマシンの {holder} が待ち受けています",
+            "{claim} を開けられません: このマシンの {holder} がポート {port} で待ち受けています",
             "そのプログラムを止めるか、別の外側ポート（例: {other}）にしてください。",
         ),
     ),

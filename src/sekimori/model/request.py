@@ -52,6 +52,7 @@ __all__ = [
     "PutBan",
     "Reading",
     "Renew",
+    "Reroute",
     "Submit",
     "Unsaid",
     "Wish",
@@ -132,6 +133,13 @@ class Renew:
 
 
 @dataclass(frozen=True, slots=True)
+class Reroute:
+    """Choose the path of a mapping anew, because the network is another than when it was chosen."""
+
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """End a mapping; `now` ends its flows without their grace."""
 
@@ -176,6 +184,7 @@ Ask = (
     Submit
     | Change
     | Renew
+    | Reroute
     | Close
     | Define
     | Configure

@@ -133,10 +133,16 @@ class Snapshot:
                 yield mapping
 
     def by_plane(self, plane: str) -> Collection[Mapping]:
-        """The mappings whose first hop is made by a plane. Look through it before anything changes."""
+        """The mappings whose packets a plane meets. Look through it before anything changes."""
         if self._parent is None:
             return self._own.on_plane(plane)
         return [*self._seen(self._parent.by_plane(plane)), *self._own.on_plane(plane)]
+
+    def beyond(self, plane: str) -> Collection[Mapping]:
+        """The mappings of other planes that have a hop of this one before theirs; likewise."""
+        if self._parent is None:
+            return self._own.beyond(plane)
+        return [*self._seen(self._parent.beyond(plane)), *self._own.beyond(plane)]
 
     def leading_to(self, target: Target) -> Collection[Mapping]:
         """The mappings that lead to a name, a device, or anything else that may move.

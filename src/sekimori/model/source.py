@@ -117,6 +117,11 @@ class Sources:
         joined: list[IPNetwork] = [*ipaddress.collapse_addresses(four), *ipaddress.collapse_addresses(six)]
         return any(prefix.prefixlen < WIDE[prefix.version] for prefix in joined)
 
+    @property
+    def is_lan(self) -> bool:
+        """Whether nobody may come in but from the local network, whatever the named lists hold."""
+        return not self.anyone and set(self.lists) <= {LAN} and all(map(_is_local, self.prefixes))
+
     def __str__(self) -> str:
         if self.anyone:
             return "anyone"

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import reduce
 from itertools import takewhile
+from typing import Final
 
 from sekimori.model.causes import Text, cause
 from sekimori.model.decision import Notice
 from sekimori.model.errors import Problem
+from sekimori.model.limits import Limits
 from sekimori.model.mapping import Hop
 from sekimori.model.mapping import Mapping as PortMapping
 from sekimori.model.snapshot import Snapshot
+from sekimori.model.target import TargetKind
 from sekimori.policy.loops import LOOPS, find_loop, loop_problem
 from sekimori.policy.rules import Ability, Rules
 
-__all__ = ["choose_name", "choose_path", "fallback_notice"]
+__all__ = ["ROUTER", "choose_name", "choose_path", "fallback_notice", "router_notice"]
+
+ROUTER: Final = "router"
+"""The plane that asks the router before this machine, and its word after `--via`."""
 
 
 def choose_name(mapping: PortMapping, snapshot: Snapshot) -> str:
@@ -32,26 +39,55 @@ def choose_name(mapping: PortMapping, snapshot: Snapshot) -> str:
 
 
 def choose_path(mapping: PortMapping, rules: Rules) -> tuple[Hop, ...]:
-    """The hops that make the mapping: the plane it names, or the first able one.
+    """The hops that make the mapping: the plane it names, or the first able one; and before it the router
+    above, where there is one that packets from outside must pass.
 
     Raises:
         Problem: `no-plane`, with each plane's reason; `leads-to-itself` where that is the only one.
     """
+    if mapping.via == ROUTER:
+        return _choose_router(mapping, rules)
+    plane = _choose_plane(mapping, mapping.via, rules)
+    router = rules.router
+    if mapping.via != "auto" or router is None or not router.stands_before():
+        return (plane,)
+    path = (Hop(ROUTER), plane)
+    able = not mapping.sources.is_lan and router.unable(replace(mapping, path=path)) is None
+    return path if able else (plane,)
+
+
+def _choose_router(mapping: PortMapping, rules: Rules) -> tuple[Hop, ...]:
+    """By the router above: alone, where it leads to this machine and nothing is asked that no router does."""
+    alone = (
+        mapping.target.kind is TargetKind.SELF
+        and mapping.sources.anyone
+        and mapping.limits == Limits()
+        and (mapping.proxy_protocol, mapping.idle, mapping.log) == (0, None, False)
+    )
+    path = (Hop(ROUTER),) if alone else (Hop(ROUTER), _choose_plane(mapping, "auto", rules))
+    no_such = cause("no-such-plane")
+    why = no_such if rules.router is None else rules.router.unable(replace(mapping, path=path))
+    if why is not None:
+        able = [plane.name for plane in rules.planes if plane.unable(mapping) is None]
+        others = ", ".join(able) or cause("none")
+        raise Problem("no-plane", name=mapping.name, via=ROUTER, why=why, able=others)
+    return path
+
+
+def _choose_plane(mapping: PortMapping, via: str, rules: Rules) -> Hop:
+    """The plane on this machine."""
     reasons = _reasons(mapping, rules.planes)
     able = [plane.name for plane in rules.planes if plane.name not in reasons]
-    if mapping.via == "auto" and able:
-        return (Hop(able[0]),)
-    if mapping.via in able:
-        return (Hop(mapping.via),)
+    if via == "auto" and able:
+        return Hop(able[0])
+    if via in able:
+        return Hop(via)
     loop = find_loop(mapping)
     if loop is not None and not able and list(reasons.values()) == [LOOPS]:
         raise loop_problem(mapping, loop)
-    if mapping.via == "auto":
-        why: Text = _tell(reasons)
-    else:
-        why = reasons.get(mapping.via) or cause("no-such-plane")
+    why: Text = _tell(reasons) if via == "auto" else reasons.get(via) or cause("no-such-plane")
     others = ", ".join(able) or cause("none")
-    raise Problem("no-plane", name=mapping.name, via=mapping.via, why=why, able=others)
+    raise Problem("no-plane", name=mapping.name, via=via, why=why, able=others)
 
 
 def fallback_notice(mapping: PortMapping, rules: Rules) -> Notice | None:
@@ -65,7 +101,7 @@ def fallback_notice(mapping: PortMapping, rules: Rules) -> Notice | None:
         return None
     if machine.obstacle() is None and not machine.network().is_gateway:
         return None
-    chosen = mapping.path[0].plane
+    chosen = mapping.plane
     reasons = _reasons(mapping, takewhile(lambda plane: plane.name != chosen, rules.planes))
     if not reasons:
         return None
@@ -74,6 +110,30 @@ def fallback_notice(mapping: PortMapping, rules: Rules) -> Notice | None:
         "plane-chosen",
         f"'{mapping.name}' goes by '{chosen}' ({why['en']}).",
         f"「{mapping.name}」の方式は {chosen} です（{why['ja']}）。",
+    )
+
+
+def router_notice(mapping: PortMapping, rules: Rules) -> Notice | None:
+    """Word of the router above: that it was asked too, or why it was not though packets must pass it."""
+    router = rules.router
+    if router is None or not mapping.path or mapping.via not in ("auto", ROUTER) or mapping.sources.is_lan:
+        return None
+    if mapping.path[0].plane == ROUTER:
+        return Notice(
+            "router-asked",
+            f"The router before this machine opens '{mapping.name}' too.",
+            f"手前のルーターにも「{mapping.name}」を開けてもらいます。",
+        )
+    if not router.stands_before():
+        return None
+    why = router.unable(replace(mapping, path=(Hop(ROUTER), *mapping.path)))
+    if why is None:
+        return None
+    return Notice(
+        "router-not-asked",
+        f"The router before this machine was not asked for '{mapping.name}' ({why['en']}): from beyond it "
+        "nothing comes in unless it is set up by hand.",
+        f"手前のルーターには「{mapping.name}」を頼めません（{why['ja']}）。手で設定しない限り、その外からは届きません。",
     )
 
 

@@ -60,8 +60,7 @@ def _refuse_udp_proxy_v1(mapping: Mapping) -> None:
 
 
 def _refuse_loop(mapping: Mapping) -> None:
-    relayed = bool(mapping.path) and mapping.path[0].plane == "relay"
-    claim = find_loop(mapping) if relayed else None
+    claim = find_loop(mapping) if mapping.plane == "relay" else None
     if claim is not None:
         raise loop_problem(mapping, claim)
 

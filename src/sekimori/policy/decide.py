@@ -23,17 +23,19 @@ from sekimori.model.request import (
     LiftBan,
     PutBan,
     Renew,
+    Reroute,
     Submit,
     Wish,
 )
 from sekimori.model.snapshot import Snapshot
 from sekimori.model.source import LAN
-from sekimori.policy.allocate import choose_path, fallback_notice
+from sekimori.policy.allocate import choose_path, fallback_notice, router_notice
 from sekimori.policy.case import Case, refuse_foreign, refuse_own_only
 from sekimori.policy.checks import check_terms, known_lists, refuse_conflicts
 from sekimori.policy.doors import decide_disable_door, decide_enable_door, decide_set_permissions
 from sekimori.policy.gateway import decide_configure, decide_lift_ban, decide_put_ban
 from sekimori.policy.lease import decide_adopt, decide_obtain, decide_release
+from sekimori.policy.line import line_notice
 from sekimori.policy.ownership import refuse_foreign_target
 from sekimori.policy.rules import Rules
 from sekimori.policy.terms import (
@@ -100,6 +102,8 @@ def _decide_one(ask: Ask, case: Case, notices: list[Notice]) -> Made | None:
             return decide_release(ask, case)
         case Adopt():
             return decide_adopt(ask, case)
+        case Reroute():
+            return _decide_reroute(ask, case)
         case _:
             return _decide_setting(ask, case, notices)
 
@@ -138,6 +142,8 @@ def _decide_submit(ask: Submit, case: Case, notices: list[Notice]) -> Made:
         defaults_notice(ask.wish, mapping),
         preset_notice(ask.wish),
         fallback_notice(mapping, case.rules),
+        router_notice(mapping, case.rules),
+        line_notice(mapping, case.rules),
     )
     notices += [notice for notice in found if notice is not None]
     return Made(Verb.OPEN, None, mapping)
@@ -157,9 +163,25 @@ def _decide_change(ask: Change, case: Case, notices: list[Notice]) -> Made | Non
     if after == before:
         return None
     after = replace(after, path=choose_path(after, case.rules))
-    fallback = fallback_notice(after, case.rules) if after.path != before.path else None
-    notices += [] if fallback is None else [fallback]
+    if after.path != before.path:
+        found = (fallback_notice(after, case.rules), router_notice(after, case.rules))
+        notices += [notice for notice in found if notice is not None]
     return Made(_verb(before, after), before, after)
+
+
+def _decide_reroute(ask: Reroute, case: Case) -> Made | None:
+    """Choose the path anew. What cannot be made any more keeps its path, and its status says why.
+
+    Whose it is does not matter: nothing that was asked for is changed.
+    """
+    before = case.draft.get(ask.ref)
+    if before is None:  # it ended meanwhile
+        return None
+    try:
+        after = replace(before, path=choose_path(before, case.rules))
+    except Problem:
+        return None
+    return None if after == before else Made(Verb.CHANGE, before, after)
 
 
 def _decide_renew(ask: Renew, case: Case) -> Made | None:

@@ -22,6 +22,7 @@ from sekimori.model.source import Sources
 from sekimori.model.target import Target
 from sekimori.policy.allocate import choose_name, choose_path
 from sekimori.policy.case import Case, refuse_foreign, refuse_own_only
+from sekimori.policy.line import line_has
 
 __all__ = ["decide_adopt", "decide_obtain", "decide_release", "lease_for"]
 
@@ -207,7 +208,7 @@ def _choose_outside(ask: Obtain, case: Case) -> tuple[Permission, PortRange]:
             refused = refused or rule
             continue
         holder = _holder(ask, outside, case)
-        if holder is None and not ask.avoid.intersection(outside) and _is_ours(outside, case):
+        if holder is None and not ask.avoid.intersection(outside) and _can_come_in(ask, outside, case):
             return rule, outside
         taken = taken or holder
     if not ask.exact and (taken is not None or ask.avoid):
@@ -232,6 +233,11 @@ def _candidates(ask: Obtain, case: Case) -> Iterator[int]:
     last = HIGHEST_PORT - ask.ports.size + 1
     if ask.exact:
         return iter((wished,))
+    line = case.rules.line()
+    if line is not None and line.outside_ports is not None:  # a few hundred, far apart
+        ports = line.outside_ports
+        start = ports.place_of(wished)
+        return chain((wished,), (ports.nth((start + step) % ports.size) for step in range(ports.size)))
     written = case.draft.permissions
     rules = (USUAL,) if written is None else written.rules
     ranges = dict.fromkeys(rule.outside for rule in rules if rule.allow)
@@ -267,10 +273,8 @@ def _holder(ask: Obtain, outside: PortRange, case: Case) -> Mapping | None:
     return None
 
 
-def _is_ours(outside: PortRange, case: Case) -> bool:
-    """Whether the line lets packets to these ports in at all."""
-    ports = case.rules.line_ports()
-    return ports is None or all(port in ports for port in outside)
+def _can_come_in(ask: Obtain, outside: PortRange, case: Case) -> bool:
+    return isinstance(ask.inside, ipaddress.IPv6Address) or line_has(outside, case.rules)
 
 
 def _lifetime(ask: Obtain, rule: Permission, case: Case) -> Lifetime:

@@ -79,7 +79,7 @@ def _is_banned(snapshot: Snapshot, caller: Caller, now: float) -> bool:
 
 def _decides(mapping: Mapping, snapshot: Snapshot, caller: Caller, passes: bool) -> bool | None:
     """What a mapping of the caller's port does with the connection; None when it does not concern it."""
-    plane = mapping.path[0].plane if mapping.path else None
+    plane = mapping.plane
     if plane not in (_KERNEL, _RELAY) or mapping.kind is MappingKind.PINHOLE:
         return None
     if not _admits(mapping.sources.resolve(snapshot.lists), caller.source):

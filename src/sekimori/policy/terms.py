@@ -137,8 +137,7 @@ def permit_notice(before: Mapping | None, after: Mapping, snapshot: Snapshot) ->
 
 
 def _is_kernels_permit(mapping: Mapping) -> bool:
-    by_kernel = bool(mapping.path) and mapping.path[0].plane == "kernel"
-    return by_kernel and mapping.kind is MappingKind.PERMIT
+    return mapping.plane == "kernel" and mapping.kind is MappingKind.PERMIT
 
 
 def _trigger(wish: Wish, before: Trigger | None) -> Trigger | None:

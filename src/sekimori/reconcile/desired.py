@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 from sekimori.model.address import IPNetwork
@@ -69,6 +70,12 @@ class Desired:
                 found[mapping_id] = want
         return found
 
+    def beyond(self, plane: str, wanted: Mapping[str, Want]) -> dict[str, tuple[Wanted, str]]:
+        """Of what is wanted on other planes, that which has a hop of this one before theirs."""
+        fingerprint = self._planes[plane].fingerprint
+        ids = (mapping.id for mapping in self._snapshot().beyond(plane))
+        return {key: (wanted[key][1], fingerprint(wanted[key][1])) for key in ids if key in wanted}
+
     def ground(self, now: float) -> Ground:
         """What should hold for the whole machine now."""
         snapshot = self._snapshot()
@@ -82,7 +89,7 @@ class Desired:
             case TargetKind.SELF:
                 return ("127.0.0.1", "::1")
             case TargetKind.ADDRESS:
-                return (mapping.target.host,)
+                return _alone(mapping.target.host)
             case TargetKind.NAME:
                 return self._names.addresses(mapping.target.host)
             case TargetKind.DEVICE:
@@ -94,7 +101,7 @@ class Desired:
         """Why a mapping that should be open cannot be wanted."""
         if not self._is_makeable(mapping):
             why, able = cause("no-such-plane"), ", ".join(self._planes) or cause("none")
-            via = str(mapping.path[0]) if mapping.path else mapping.via
+            via = " → ".join(map(str, mapping.path)) or mapping.via
             return Problem("no-plane", name=mapping.name, via=via, why=why, able=able)
         if mapping.target.kind is TargetKind.NAME and not self.targets(mapping):
             return self._names.problem(mapping.target.host)
@@ -104,7 +111,7 @@ class Desired:
 
     def _is_makeable(self, mapping: PortMapping) -> bool:
         """Whether its plane is here: one granted by an earlier daemon may be switched off since."""
-        return bool(mapping.path) and mapping.path[0].plane in self._planes
+        return bool(mapping.path) and all(hop.plane in self._planes for hop in mapping.path)
 
     def _want(self, mapping: PortMapping, now: float) -> Want | None:
         targets = self.targets(mapping)
@@ -116,7 +123,7 @@ class Desired:
         old = self._cache.get(mapping.id)
         if old is not None and _is_same(old[1], mapping, targets, sources, until):
             return old
-        plane = mapping.path[0].plane
+        plane = mapping.plane
         wanted = Wanted(mapping, until, targets, sources, self.grace)
         want = self._cache[mapping.id] = (plane, wanted, self._planes[plane].fingerprint(wanted))
         return want
@@ -130,6 +137,12 @@ class Desired:
                 self._resolved.clear()
             found = self._resolved[sources] = sources.resolve(self._lists)
         return found
+
+
+@lru_cache(maxsize=8192)
+def _alone(host: str) -> tuple[str]:
+    """One tuple for all mappings that lead to a host."""
+    return (host,)
 
 
 def _stands(wanted: Wanted, mapping: PortMapping, now: float) -> bool:

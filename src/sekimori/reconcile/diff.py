@@ -26,6 +26,7 @@ def diff(
         grace: seconds of grace for all the others.
     """
     put = []
+    marks = {}
     remove = {}
     for key in keys:
         want = wanted.get(key)
@@ -34,4 +35,5 @@ def diff(
                 remove[key] = graces.get(key, grace)
         elif actual.get(key) != want[1]:
             put.append(want[0])
-    return Changes(tuple(put), remove)
+            marks[key] = want[1]
+    return Changes(tuple(put), remove, marks)

@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 
-from sekimori.model.actual import State, Status
+from sekimori.model.actual import HopStatus, State, Status
 from sekimori.model.decision import Made, Verb
 from sekimori.model.errors import Problem
 from sekimori.model.events import Event, StatusChanged
@@ -73,6 +73,8 @@ class Engine:
         """As first seen so; `checked_at` is that of the last look at it alone."""
         self._all_checked_at = 0.0
         """Unix seconds of the last look at everything, which leaves open mappings' statuses as they are."""
+        self._hops: dict[str, tuple[HopStatus, ...]] = {}
+        """Of mappings with several hops, each of them as last looked at, by mapping id."""
         self._graces: dict[str, float] = {}
         self._lingering: dict[str, Problem] = {}
         """Why what nobody wants any more is still on a plane, by mapping id."""
@@ -216,19 +218,30 @@ class Engine:
         What was wanted, and what failed, by mapping id.
         """
         failed: dict[str, Problem] = {}
+        by_plane: dict[str, Mapping[str, Problem]] = {}
+        several: dict[str, Wanted] = {}
         wanted = self._desired.compute(keys, now)
         if whole:
             self._backoff.succeeded(_EVERYTHING)
         for name, plane in self._planes.items():
             here = {key: (want, mark) for key, (hop, want, mark) in wanted.items() if hop == name}
+            # A router before us, which comes after the planes here, opens only what would be taken.
+            beyond = self._desired.beyond(name, wanted)
+            here |= {key: want for key, want in beyond.items() if key not in failed}
+            several |= {key: want for key, (want, _) in beyond.items()}
             try:
-                failed |= await self._bring(plane, keys, here, whole=whole)
+                found = await self._bring(plane, keys, here, whole=whole)
             except Problem as problem:
                 # A plane that cannot be asked holds up neither the others nor the next try.
                 elsewhere = wanted.keys() - here.keys()
-                failed |= dict.fromkeys(keys - elsewhere, problem)
+                found = dict.fromkeys(keys - elsewhere, problem)
                 if whole:
                     self._retry(_EVERYTHING)
+            by_plane[name] = found
+            failed |= found
+        for key, want in several.items():
+            hops = want.mapping.path
+            self._hops[key] = tuple(HopStatus(hop.plane, by_plane[hop.plane].get(key)) for hop in hops)
         return wanted, failed
 
     async def _bring(
@@ -299,6 +312,7 @@ class Engine:
     def _conclude_gone(self, key: str, failure: Problem | None) -> None:
         self._statuses.pop(key, None)
         self._unwritten.pop(key, None)
+        self._hops.pop(key, None)
         if failure is None:
             self._lingering.pop(key, None)
             self._graces.pop(key, None)
@@ -325,7 +339,9 @@ class Engine:
     ) -> None:
         old = self._statuses.get(mapping.id)
         changed = old is None or old.state is not state
-        status = Status(state, now if old is None or changed else old.since, now, problem, targets)
+        since = now if old is None or changed else old.since
+        hops = self._hops.get(mapping.id, ()) if len(mapping.path) > 1 else ()
+        status = Status(state, since, now, problem, targets, hops)
         self._statuses[mapping.id] = status
         if changed:
             self._publish(StatusChanged(now, mapping.id, mapping.name, status))

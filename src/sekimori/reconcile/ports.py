@@ -70,10 +70,12 @@ class Changes:
     Attributes:
         put: mappings to make real or to bring to these terms.
         remove: ids to take away, with the seconds of grace their flows get.
+        marks: the fingerprints of what is to be put, by mapping id, where they are known already.
     """
 
     put: tuple[Wanted, ...] = ()
     remove: MappingABC[str, float] = field(default_factory=dict)
+    marks: MappingABC[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.put or self.remove)

@@ -14,6 +14,7 @@ from sekimori.gate.ports import Outcome
 from sekimori.ledger.reading import read_standing
 from sekimori.ledger.store import Ledger
 from sekimori.model.actual import Status
+from sekimori.model.causes import Text
 from sekimori.model.errors import Problem
 from sekimori.model.events import Committed, Event
 from sekimori.model.lifetime import Lifetime
@@ -32,7 +33,7 @@ from sekimori.testing.clock import FakeClock
 from sekimori.testing.lan import FakeLan
 from sekimori.testing.machine import FakeMachine
 
-__all__ = ["ALICE", "FILE", "FakeResolver", "World", "reading_at", "wish_at"]
+__all__ = ["ALICE", "FILE", "FakeResolver", "FakeRouter", "World", "reading_at", "wish_at"]
 
 ALICE: Final = Context(Owner(OwnerKind.PERSON, "alice"), "api", "a test")
 FILE: Final = Context(Owner(OwnerKind.FILE, "/etc/sekimori/sekimori.toml"), "file")
@@ -78,6 +79,28 @@ class FakeResolver:
         return Resolution(self.hosts[host], self.ttl)
 
 
+class FakeRouter(MemoryPlane):
+    """The plane of a router before this machine, which can be taken away.
+
+    Attributes:
+        stands: whether there is one that answers.
+        unfit: why it can make nothing; None while it can.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("router")
+        self.stands = True
+        self.unfit: Text | None = None
+
+    def unable(self, mapping: Mapping) -> Text | None:
+        """Able to hold anything, unless told otherwise."""
+        return self.unfit
+
+    def stands_before(self) -> bool:
+        """Whether there is one."""
+        return self.stands
+
+
 class World:
     """One daemon's deciding half. `reopen` is a crash and a start: only ledger and plane are kept."""
 
@@ -89,7 +112,9 @@ class World:
         plane: MemoryPlane | None = None,
         presets: Presets | None = None,
         longest: int | None = None,
+        router: FakeRouter | None = None,
     ) -> None:
+        self.router = router
         self.clock = clock or FakeClock()
         self.plane = plane or MemoryPlane()
         self.resolver = FakeResolver()
@@ -103,7 +128,7 @@ class World:
         self._join(Ledger.open(directory or Path(), memory=directory is None))
 
     def _join(self, ledger: Ledger) -> None:
-        planes = {self.plane.name: self.plane}
+        planes = {plane.name: plane for plane in (self.plane, self.router) if plane is not None}
         self.ledger = ledger
         self.writer = Writer(ledger, self.events.append)
         self.names = Names(self.resolver, self.clock, self._renamed)
@@ -118,6 +143,7 @@ class World:
             machine=self.machine.machine,
             longest=self._longest,
             owned=lambda owner: self.devices.owned(owner.id),
+            router=self.router,
         )
         self.gate = LocalGate(
             self.writer, self.engine, planes, self.names, self.devices, self.clock, self.rules

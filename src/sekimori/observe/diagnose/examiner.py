@@ -165,7 +165,7 @@ def _judge(
     for patient in batch:
         mapping = patient.mapping
         found = list(look_at(mapping, patient.status.problem, facts.listeners))
-        if mapping.path and mapping.path[0].plane in _PLANES:
+        if mapping.plane in _PLANES:
             found += diagnose(mapping, patient.targets, facts.network, facts.machine, lists)
         judged += (Found(mapping.name, each) for each in found)
     return judged

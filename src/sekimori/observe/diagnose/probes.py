@@ -112,7 +112,7 @@ def ends_here(mapping: Opening) -> bool:
 
 
 def _is_relayed(mapping: Opening) -> bool:
-    return bool(mapping.path) and mapping.path[0].plane == "relay"
+    return mapping.plane == "relay"
 
 
 def is_outside(on: On | None, network: Network) -> bool:

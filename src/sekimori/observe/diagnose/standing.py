@@ -156,7 +156,7 @@ def _without_listener(mapping: Mapping, listeners: Collection[Listening]) -> str
     pairs = [pair for pair in mapping.ports if pair.protocol in _TRANSPORTS]
     if not leads_here or not pairs:
         return None
-    relayed = bool(mapping.path) and mapping.path[0].plane == "relay"
+    relayed = mapping.plane == "relay"
     heard = {(each.protocol, each.port) for each in listeners if _hears(each, relayed=relayed)}
     for pair in pairs:
         inside = range(pair.inside.first, pair.inside.last + 1)
