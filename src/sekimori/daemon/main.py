@@ -6,7 +6,6 @@ import asyncio
 import gc
 import itertools
 import os
-import resource
 import secrets
 import signal
 import sys
@@ -14,12 +13,15 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 import structlog
 
+from sekimori.daemon.doors import Doors, open_igd, open_portmap
+from sekimori.daemon.inside import DaemonInside
 from sekimori.daemon.meters import Meters
+from sekimori.daemon.outside import Outside
+from sekimori.daemon.process import configure_log, make_private, print_problem, raise_descriptors
 from sekimori.daemon.settings import Settings, read_settings
 from sekimori.daemon.views import DaemonViews
 from sekimori.doors.api.feed import Feed
@@ -37,12 +39,15 @@ from sekimori.host.state import hold_state
 from sekimori.host.sysctl import read_sysctl
 from sekimori.ledger.store import Ledger
 from sekimori.model.decision import GATEWAY_KEY
+from sekimori.model.door import DoorName
 from sekimori.model.errors import Problem
+from sekimori.model.events import Event
 from sekimori.model.gateway import Gateway
 from sekimori.model.mapping import Owner, OwnerKind
 from sekimori.model.network import Facts, Network, NetworkSettings, find_roles
 from sekimori.model.request import Context
 from sekimori.model.target import Target, TargetKind
+from sekimori.observe.guard.departures import Departures
 from sekimori.planes.kernel.opening import KernelSide, open_kernel
 from sekimori.planes.relay.control import WorkerLostError
 from sekimori.planes.relay.plane import RelayPlane
@@ -69,7 +74,7 @@ _log = structlog.get_logger("daemon")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon until it is told to stop; its exit code."""
-    _configure_log()
+    configure_log()
     # Start-up makes much and drops little; looking through it for cycles would cost a third more.
     gc.disable()
     presets = load_presets()
@@ -84,18 +89,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             os.close(lock)
     except Problem as problem:
-        _print_problem(problem, language)
+        print_problem(problem, language)
         return problem.exit_code
     except WorkerLostError as lost:
         fault = Problem("unexpected", what=str(lost))
-        _print_problem(fault, language)
+        print_problem(fault, language)
         return fault.exit_code
     return 0
 
 
 async def _run(settings: Settings, presets: Presets) -> None:
-    _raise_descriptors()
-    _make_private(settings.relay_dir)
+    raise_descriptors()
+    make_private(settings.relay_dir)
     relay = RelayPlane(settings.relay_dir, settings.workers, settings.worker_user)
     # Together: workers take as long to start as a large ledger takes to read.
     _, ledger, kernel = await asyncio.gather(
@@ -125,17 +130,28 @@ class _Daemon:
         self._relay = relay
         self._kernel = kernel
         # In this order they act: a port that moves to the kernel is let go of by the relay first.
-        planes: dict[str, Plane] = {relay.name: relay, kernel.name: kernel}
-        self._names = Names(SystemResolver(), clock, self._name_changed)
+        resolver = SystemResolver()
+        self._network = Network()
+        self._outside = outside = Outside(
+            settings.state_dir,
+            settings.config.line,
+            lambda: self._network,
+            lambda: ledger.snapshot,
+            resolver,
+            clock,
+        )
+        router = outside.router
+        # What a router hands on, it hands on to a plane here: that one comes first.
+        planes: dict[str, Plane] = {relay.name: relay, kernel.name: kernel, router.name: router}
+        self._names = Names(resolver, clock, self._name_changed)
         section = settings.config.network
         self._roles = NetworkSettings(section.wan, section.lan)
-        self._network = Network()
         self._links = Links(self._network_changed, lambda _neighbours: self._devices.wake())
         places = settings.config.network.leases
         files = LeaseFiles() if places is None else LeaseFiles(places)
         sightings = LanSightings(self._links.neighbours, lambda: self._network, files)
         self._devices = Devices(sightings, clock, self._device_moved)
-        self._writer = Writer(ledger, feed.publish)
+        self._writer = Writer(ledger, self._publish)
         grace = float(settings.config.relay.grace)
         desired = Desired(lambda: ledger.snapshot, self._names, self._devices, planes, grace)
         self._engine = Engine(self._writer, planes, clock, desired, feed.publish)
@@ -149,8 +165,10 @@ class _Daemon:
             connected=read_connected,
             machine=Machine(lambda: kernel.obstacle, lambda: self._network, read_sysctl),
             owned=lambda owner: self._devices.owned(owner.id),
+            router=router,
+            line=outside.line,
         )
-        relay.on_change = kernel.on_change = self._engine.wake
+        relay.on_change = kernel.on_change = router.on_change = self._engine.wake
         kernel.join(
             guests=lambda: ledger.snapshot.by_plane(relay.name),
             workers=lambda: relay.worker_pids,
@@ -158,6 +176,20 @@ class _Daemon:
         )
         self._meters = Meters(ledger, relay, kernel)
         self._gate = LocalGate(self._writer, self._engine, planes, self._names, self._devices, clock, rules)
+        inside = DaemonInside(
+            settings.state_dir,
+            clock,
+            ledger,
+            self._engine,
+            lambda: self._network,
+            sightings,
+            feed,
+            outside.address,
+        )
+        opens = {DoorName.IGD: open_igd, DoorName.PORTMAP: open_portmap}
+        self._doors = Doors(self._gate, inside, opens)
+        self._departures = Departures(self._gate, inside, clock)
+        outside.join(self._gate, rules)
 
         def open_doctor() -> Doctor:
             from sekimori.daemon.doctor import open_clinic  # late: the start does not wait for it
@@ -165,12 +197,22 @@ class _Daemon:
             return open_clinic(ledger, self._engine, desired, rules.machine, settings.state_dir, clock.now)
 
         self._views = DaemonViews(
-            settings, ledger, self._engine, self._gate, self._meters, feed, clock, presets, rules, open_doctor
+            settings,
+            ledger,
+            self._engine,
+            self._gate,
+            self._meters,
+            feed,
+            clock,
+            presets,
+            rules,
+            open_doctor,
+            self._doors,
+            outside,
         )
 
     async def run(self) -> None:
         """Serve until told to stop."""
-        self._meters.load()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -186,6 +228,8 @@ class _Daemon:
             self._meters.save()
             await self._meters.save_kernel()
             await self._kernel.close()
+            # What the daemon leaves in the kernel goes on working, and needs its router till the lease ends.
+            await self._outside.router.close(leave=True)
             self._writer.close()
             self._feed.close()
 
@@ -194,6 +238,7 @@ class _Daemon:
         # Before the engine first runs: nothing is to be closed because nobody has looked yet.
         await self._links.start()
         self._kernel.start()
+        self._outside.router.start()
         await self._devices.start(
             m.target for m in self._ledger.snapshot if m.target.kind is TargetKind.DEVICE
         )
@@ -202,14 +247,18 @@ class _Daemon:
                 tasks.create_task(self._names.run(), name="names"),
                 tasks.create_task(self._devices.run(), name="devices"),
                 tasks.create_task(self._kernel.run(), name="kernel"),
+                tasks.create_task(self._outside.run(), name="outside"),
             ]
             await self._engine.ensure()
             running.append(tasks.create_task(self._gate.confirming.run(), name="confirm"))
+            self._load_figures()
             await self._meters.settle()
             if self._settings.config_file_exists:
                 await self._sync()
             running += [
                 tasks.create_task(self._engine.run(), name="engine"),
+                tasks.create_task(self._doors.run(), name="doors"),
+                tasks.create_task(self._departures.run(), name="departures"),
                 tasks.create_task(self._serve_api(), name="api"),
                 tasks.create_task(self._reload_when_asked(), name="reload"),
                 tasks.create_task(self._keep_figures(), name="figures"),
@@ -223,6 +272,14 @@ class _Daemon:
                 task.cancel()
         if self._fault is not None:
             raise self._fault
+
+    def _load_figures(self) -> None:
+        # Mappings are served already while what reads them loads; nothing is counted before the API asks.
+        try:
+            self._meters.load()
+        except Problem as problem:  # raised by `_serve`: from here it would come out in a group
+            self._fault = problem
+            self._stop.set()
 
     async def _serve_api(self) -> None:
         # Imported late: mappings are served already while the web framework loads.
@@ -303,9 +360,15 @@ class _Daemon:
         await ended.wait()
         self._stop.set()
 
+    def _publish(self, event: Event) -> None:
+        self._feed.publish(event)
+        self._doors.heed(event)
+
     def _network_changed(self, facts: Facts) -> None:
         self._network = find_roles(facts, self._roles, self._network)
         self._kernel.reframe(self._network)
+        self._outside.network_changed()
+        self._doors.reframe()
         self._engine.wake((GROUND,))
 
     def _device_moved(self, target: Target) -> None:
@@ -321,40 +384,3 @@ def last_gateway(ledger: Ledger) -> Gateway | None:
         return ledger.snapshot.gateway
     row = ledger.last_change(GATEWAY_KEY)
     return Gateway.from_document(row.before) if row is not None and row.before else None
-
-
-def _make_private(directory: Path) -> None:
-    try:
-        directory.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        why = f"{directory.name}: {error.strerror}"
-        raise Problem("state-unusable", directory=str(directory.parent), why=why) from None
-
-
-def _raise_descriptors() -> None:
-    """Sockets pass through this process by the hundred on their way to the workers."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # then the soft limit serves, with smaller mappings
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _print_problem(problem: Problem, language: str) -> None:
-    sys.stderr.write(f"sekimori: {problem.title(language)}\n")
-    fix = problem.fix(language)
-    if fix:
-        sys.stderr.write(f"  {fix}\n")
-
-
-def _configure_log() -> None:
-    level = os.environ.get("SEKIMORI_LOG", "info").lower()
-    names = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(names.get(level, 20)),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )

@@ -9,16 +9,18 @@ from dataclasses import fields
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sekimori.config.export import export_toml
 from sekimori.config.load import load_config, parse_config
 from sekimori.config.schema import Config
 from sekimori.config.sync import plan_sync
+from sekimori.daemon.doors import Doors
 from sekimori.daemon.meters import Meters
+from sekimori.daemon.outside import Outside
 from sekimori.daemon.settings import Settings
 from sekimori.doors.api.feed import Feed
-from sekimori.doors.api.ports import Doctor
+from sekimori.doors.api.ports import Doctor, RouterTold
 from sekimori.gate.local import LocalGate
 from sekimori.gate.ports import Outcome
 from sekimori.ledger.journal import Revision
@@ -26,8 +28,10 @@ from sekimori.ledger.store import Ledger
 from sekimori.model.actual import Counters, Flow, SourceUse, Status
 from sekimori.model.address import IPNetwork
 from sekimori.model.decision import Notice, Verb
+from sekimori.model.door import DoorName
 from sekimori.model.errors import Problem
 from sekimori.model.events import Event
+from sekimori.model.line import Line
 from sekimori.model.mapping import Owner
 from sekimori.model.request import Context, Reading
 from sekimori.model.snapshot import Snapshot
@@ -38,6 +42,9 @@ from sekimori.reconcile.engine import GROUND, Engine
 from sekimori.reconcile.ports import Clock
 
 __all__ = ["DaemonViews"]
+
+_AT_START: Final = ("daemon", "api", "relay", "policy", "network", "line")
+"""Tables of the config file that are taken up when the daemon starts."""
 
 
 class DaemonViews:
@@ -55,9 +62,13 @@ class DaemonViews:
         presets: Presets,
         rules: Rules,
         open_doctor: Callable[[], Doctor],
+        doors: Doors,
+        outside: Outside,
     ) -> None:
         self.presets = presets
         self._open_doctor = open_doctor
+        self._doors = doors
+        self._outside = outside
         self._settings = settings
         self._ledger = ledger
         self._engine = engine
@@ -81,6 +92,22 @@ class DaemonViews:
     def ground_problem(self) -> Problem | None:
         """Why the gateway or the bans are not wholly real now."""
         return self._engine.problem(GROUND)
+
+    def door_problems(self) -> Mapping[DoorName, Mapping[str, Problem]]:
+        """Why doors for devices do not answer, by door and interface."""
+        return self._doors.problems()
+
+    def line(self) -> Line:
+        """The line as a whole."""
+        return self._outside.line()
+
+    def lines(self) -> Sequence[Line]:
+        """The line of each WAN, the preferred one first."""
+        return self._outside.lines()
+
+    def router_facts(self) -> Sequence[RouterTold]:
+        """The routers above."""
+        return self._outside.router.told()
 
     def snapshot(self) -> Snapshot:
         """The ledger's live mappings and lists."""
@@ -176,9 +203,7 @@ class DaemonViews:
         running = self._settings.config
         if config.path != running.path:
             return ()
-        sections = [
-            f.name for f in fields(config) if f.name in ("daemon", "api", "relay", "policy", "network")
-        ]
+        sections = [f.name for f in fields(config) if f.name in _AT_START]
         changed = [name for name in sections if getattr(config, name) != getattr(running, name)]
         if not changed:
             return ()

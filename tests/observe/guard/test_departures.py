@@ -4,57 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-from sekimori.model.actual import Status
-from sekimori.model.address import IPAddress, IpProtocol, PortRange
-from sekimori.model.events import Event
+from sekimori.model.address import IpProtocol, PortRange
 from sekimori.model.lease import Asker, LeaseProtocol, LeaseTerms, Obtain
 from sekimori.model.mapping import Mapping, Owner, OwnerKind
-from sekimori.model.network import Network
 from sekimori.model.request import Context
-from sekimori.model.snapshot import Snapshot
 from sekimori.observe.guard.departures import EVERY, GONE_AFTER, Departures
+from sekimori.testing.inside import FakeInside
 from sekimori.testing.world import World
 
 PHONE = Owner(OwnerKind.DEVICE, "02:00:00:00:00:05")
 STRANGER = Owner(OwnerKind.DEVICE, "02:00:00:00:00:99")
 HERE = ipaddress.ip_address("192.168.1.5")
-
-
-class _Inside:
-    """Who is where is what a test says."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self.there: dict[IPAddress, Owner] = {HERE: PHONE}
-        self.directory = Path("/nonexistent")
-
-    def now(self) -> float:
-        return self._world.clock.now()
-
-    def snapshot(self) -> Snapshot:
-        return self._world.ledger.snapshot
-
-    def network(self) -> Network:
-        return self._world.machine.network
-
-    def status_of(self, mapping_id: str) -> Status:
-        return self._world.engine.status(mapping_id)
-
-    def outside_address(self, version: int) -> IPAddress | None:
-        return next((a for a in self.network().wan_addresses() if a.version == version), None)
-
-    async def identify(self, address: IPAddress, interface: str) -> Owner | None:
-        await asyncio.sleep(0)
-        return self.there.get(address) if interface == "lan0" else None
-
-    def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
-        raise NotImplementedError("nothing here listens to events")
 
 
 @pytest.fixture
@@ -80,8 +44,9 @@ async def lease(world: World, *, lasting: bool = False, lifetime: int = 7200) ->
     return after
 
 
-def look_out(world: World) -> tuple[Departures, _Inside]:
-    inside = _Inside(world)
+def look_out(world: World) -> tuple[Departures, FakeInside]:
+    inside = FakeInside(world)
+    inside.there[HERE] = PHONE
     return Departures(world.gate, inside, world.clock), inside
 
 

@@ -1,0 +1,118 @@
+"""The doors for devices as they run: one task for each that is enabled, started anew when it changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import structlog
+
+from sekimori.gate.devices import DeviceDoor, Inside
+from sekimori.gate.ports import Gate
+from sekimori.model.decision import Made
+from sekimori.model.door import Door, DoorName
+from sekimori.model.errors import Problem
+from sekimori.model.events import Committed, Event
+
+__all__ = ["Doors", "open_igd", "open_portmap"]
+
+Open = Callable[[Door, Gate, Inside], DeviceDoor]
+"""What makes a door of its setting. Called when it is first needed: what it imports is loaded then."""
+
+_FIRST_WAIT: Final = 1.0
+_LONGEST_WAIT: Final = 60.0
+"""Seconds until a door that broke is opened again."""
+
+_log = structlog.get_logger("doors")
+
+
+def open_igd(setting: Door, gate: Gate, inside: Inside) -> DeviceDoor:
+    """The UPnP door."""
+    from sekimori.doors.igd.door import IgdDoor
+
+    return IgdDoor(setting, gate, inside)
+
+
+def open_portmap(setting: Door, gate: Gate, inside: Inside) -> DeviceDoor:
+    """The door of NAT-PMP and PCP."""
+    from sekimori.doors.portmap.door import PortmapDoor
+
+    return PortmapDoor(setting, gate, inside)
+
+
+class Doors:
+    """Keeps the doors that the ledger has enabled, and no others."""
+
+    def __init__(self, gate: Gate, inside: Inside, opens: Mapping[DoorName, Open]) -> None:
+        self._gate = gate
+        self._inside = inside
+        self._opens = opens
+        self._changed = asyncio.Event()
+        self._running: dict[DoorName, tuple[Door, asyncio.Task[None]]] = {}
+        self._doors: dict[DoorName, DeviceDoor] = {}
+        self._broken: dict[DoorName, Problem] = {}
+        """Why a door that is enabled does not run."""
+
+    def heed(self, event: Event) -> None:
+        """Take note of what was committed."""
+        if isinstance(event, Committed) and any(_is_about_a_door(change) for change in event.changes):
+            self._changed.set()
+
+    def reframe(self) -> None:
+        """The network changed."""
+        for door in self._doors.values():
+            door.reframe()
+
+    def problems(self) -> Mapping[DoorName, Mapping[str, Problem]]:
+        """Why doors do not answer, by door and interface."""
+        found = {name: door.problems() for name, door in self._doors.items()}
+        for name, problem in self._broken.items():
+            found[name] = dict.fromkeys(self._running[name][0].interfaces, problem)
+        return found
+
+    async def run(self) -> None:
+        """Keep them until cancelled; then they are shut."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self._changed.clear()
+                await self._follow(tasks)
+                await self._changed.wait()
+
+    async def _follow(self, tasks: asyncio.TaskGroup) -> None:
+        wanted = self._inside.snapshot().doors
+        await self._end([name for name, (door, _) in self._running.items() if wanted.get(name) != door])
+        for name, setting in wanted.items():
+            if name in self._opens and name not in self._running:
+                task = tasks.create_task(self._keep(name, setting), name=f"door {name}")
+                self._running[name] = (setting, task)
+
+    async def _end(self, names: list[DoorName]) -> None:
+        tasks = [self._running.pop(name)[1] for name in names]
+        for name in names:
+            self._broken.pop(name, None)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _keep(self, name: DoorName, setting: Door) -> None:
+        """Run a door; one that breaks is logged and opened again, and takes nothing else with it."""
+        wait = _FIRST_WAIT
+        while True:
+            try:
+                door = self._doors[name] = self._opens[name](setting, self._gate, self._inside)
+                self._broken.pop(name, None)
+                _log.info("door_opened", door=str(name), interfaces=",".join(setting.interfaces))
+                await door.run()
+            except Exception as error:
+                self._broken[name] = Problem("unexpected", what=f"{type(error).__name__}: {error}")
+                _log.exception("door_broke", door=str(name), again_in=wait)
+            finally:
+                self._doors.pop(name, None)
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, _LONGEST_WAIT)
+
+
+def _is_about_a_door(change: Made) -> bool:
+    return isinstance(change.subject, Door)
