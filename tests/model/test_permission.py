@@ -12,7 +12,7 @@ from sekimori.model.address import Interface, IpProtocol, PortRange
 from sekimori.model.errors import Problem
 from sekimori.model.lease import Asker
 from sekimori.model.mapping import Owner, OwnerKind
-from sekimori.model.permission import USUAL, Permission
+from sekimori.model.permission import USUAL, Permission, allowed_outside, first_fit
 from sekimori.testing.strategies import port_ranges, prefixes
 
 _DEVICE = Owner(OwnerKind.DEVICE, "02:00:00:00:00:05")
@@ -117,3 +117,15 @@ def test_a_range_must_lie_in_the_rules_ports_wholly() -> None:
     assert rule.fits(IpProtocol.UDP, PortRange(5009, 5010), inside, _DEVICE, _ASKER)
     assert not rule.fits(IpProtocol.UDP, PortRange(5010, 5011), inside, _DEVICE, _ASKER)
     assert not rule.fits(IpProtocol.TCP, PortRange(5009, 5010), inside, _DEVICE, _ASKER)
+
+
+@given(st.lists(_permissions(), max_size=5), st.integers(1, 65535))
+def test_the_ports_that_are_allowed_are_those_where_the_first_rule_that_fits_allows(
+    rules: list[Permission], port: int
+) -> None:
+    inside, outside = PortRange(5000, 5000), PortRange(port, port)
+    asked = (IpProtocol.UDP, inside, _DEVICE, _ASKER, "a b")
+    spaces = allowed_outside(rules, *asked)
+    decides = first_fit(rules, IpProtocol.UDP, outside, inside, _DEVICE, _ASKER, "a b")
+    within = [rule for rule, space in spaces if port in space]
+    assert within == ([decides] if decides is not None and decides.allow else [])

@@ -273,3 +273,15 @@ async def test_ports_that_the_line_does_not_let_in_are_not_given(world: World) -
     lease = await obtain(world)
     assert outside(lease) in ports
     assert 5000 not in ports
+
+
+async def test_what_no_rule_allows_is_refused_without_trying_every_port(world: World) -> None:
+    rules = ("deny 192.168.1.5", "allow all outside 1-65535")
+    await world.ask(SetPermissions(tuple(map(Permission.parse, rules))))
+    tried = []
+    world.gate._rules = replace(world.rules, line=lambda: tried.append(1))
+    with pytest.raises(Problem) as refused:
+        await obtain(world)
+    assert refused.value.code == "lease-refused"
+    assert "deny 192.168.1.5" in refused.value.title()
+    assert len(tried) < 10

@@ -95,12 +95,13 @@ class Permission:
         self, protocol: IpProtocol, outside: PortRange, inside: PortRange, device: Owner, asker: Asker
     ) -> bool:
         """Whether a request is what the rule is about, whatever its description."""
+        return _holds(self.outside, outside) and self.fits_inside(protocol, inside, device, asker)
+
+    def fits_inside(self, protocol: IpProtocol, inside: PortRange, device: Owner, asker: Asker) -> bool:
+        """The same, whatever the outside ports."""
         return (
             (not self.protocols or protocol in self.protocols)
-            and self.outside.first <= outside.first
-            and outside.last <= self.outside.last
-            and self.inside.first <= inside.first
-            and inside.last <= self.inside.last
+            and _holds(self.inside, inside)
             and (not self.who or any(_is_about(each, device, asker) for each in self.who))
         )
 
@@ -178,6 +179,25 @@ class SetPermissions:
     """Put these rules in the place of all that stand; None returns to the usual one."""
 
     rules: tuple[Permission, ...] | None
+
+
+def _holds(outer: PortRange, inner: PortRange) -> bool:
+    return outer.first <= inner.first and inner.last <= outer.last
+
+
+def _shared(one: PortRange, other: PortRange) -> PortRange | None:
+    first, last = max(one.first, other.first), min(one.last, other.last)
+    return PortRange(first, last) if first <= last else None
+
+
+def _without(whole: PortRange, gone: PortRange) -> Iterator[PortRange]:
+    if not whole.overlaps(gone):
+        yield whole
+        return
+    if whole.first < gone.first:
+        yield PortRange(whole.first, gone.first - 1)
+    if gone.last < whole.last:
+        yield PortRange(gone.last + 1, whole.last)
 
 
 def _is_about(subject: Subject, device: Owner, asker: Asker) -> bool:
@@ -291,6 +311,32 @@ def first_fit(
         if rule.fits(protocol, outside, inside, device, asker) and rule.describes(description):
             return rule
     return None
+
+
+def allowed_outside(
+    rules: Iterable[Permission],
+    protocol: IpProtocol,
+    inside: PortRange,
+    device: Owner,
+    asker: Asker,
+    description: str,
+) -> list[tuple[Permission, PortRange]]:
+    """The outside ports that a request may have, each range with the rule that decides there.
+
+    What a rule denies is denied in part too: ports of a request must lie in one of these ranges wholly.
+    """
+    found: list[tuple[Permission, PortRange]] = []
+    undecided = [EVERY]
+    for rule in rules:
+        if not rule.fits_inside(protocol, inside, device, asker) or not rule.describes(description):
+            continue
+        if rule.allow:
+            shared = (_shared(rule.outside, each) for each in undecided)
+            found += [(rule, each) for each in shared if each is not None]
+        undecided = [left for each in undecided for left in _without(each, rule.outside)]
+        if not undecided:
+            break
+    return found
 
 
 def rule_text(rule: Permission | None) -> Text:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from typing import Final
 
 from sekimori.model.address import HIGHEST_PORT, PortPair, PortRange
@@ -16,7 +16,7 @@ from sekimori.model.errors import Problem
 from sekimori.model.lease import Adopt, NonceRule, Obtain, Release
 from sekimori.model.lifetime import Lifetime
 from sekimori.model.mapping import Mapping, Owner, OwnerKind
-from sekimori.model.permission import USUAL, Permission, first_fit, rule_text
+from sekimori.model.permission import USUAL, Permission, allowed_outside, first_fit, rule_text
 from sekimori.model.snapshot import Snapshot
 from sekimori.model.source import Sources
 from sekimori.model.target import Target
@@ -27,6 +27,9 @@ from sekimori.policy.line import line_has
 __all__ = ["decide_adopt", "decide_obtain", "decide_release", "lease_for"]
 
 _ANYONE: Final = Sources(anyone=True)
+_TRIES: Final = 4096
+"""Places that are tried for one ask: where all of so many, spread over a range, are taken, it is as good as
+full, and a device that asks again and again must not cost more than that."""
 _STRIDE: Final = 7919
 """A prime: steps of it visit every port of a range once before any of them twice, unless the range holds a
 multiple of it, and neighbours that are all taken are left at the first step."""
@@ -167,10 +170,8 @@ def _rule(ask: Obtain, outside: PortRange, case: Case) -> Permission:
 
 
 def _find_rule(ask: Obtain, outside: PortRange, case: Case) -> Permission | None:
-    written = case.draft.permissions
-    rules = (USUAL,) if written is None else written.rules
     device, description = case.context.actor, ask.terms.description
-    return first_fit(rules, ask.protocol, outside, ask.ports, device, ask.asker, description)
+    return first_fit(_rules(case), ask.protocol, outside, ask.ports, device, ask.asker, description)
 
 
 def _goes_elsewhere(ask: Obtain, case: Case) -> bool:
@@ -191,6 +192,11 @@ def _goes_elsewhere(ask: Obtain, case: Case) -> bool:
     return True
 
 
+def _rules(case: Case) -> tuple[Permission, ...]:
+    written = case.draft.permissions
+    return (USUAL,) if written is None else written.rules
+
+
 def _refuse_beyond(rule: Permission, device: Owner, snapshot: Snapshot) -> None:
     held = len(snapshot.leases_of(device))
     if rule.most is not None and held >= rule.most:
@@ -199,58 +205,74 @@ def _refuse_beyond(rule: Permission, device: Owner, snapshot: Snapshot) -> None:
 
 def _choose_outside(ask: Obtain, case: Case) -> tuple[Permission, PortRange]:
     """The outside ports of a new lease: those wished for, or others that are free and allowed."""
-    refused: Permission | None = None
+    spaces = _spaces(ask, case)
     taken: Mapping | None = None
-    for first in _candidates(ask, case):
+    tried = 0
+    for rule, first in islice(_candidates(ask, spaces, case), _TRIES):
+        tried += 1
         outside = PortRange(first, first + ask.ports.size - 1)
-        rule = _find_rule(ask, outside, case)
-        if rule is None or not rule.allow:
-            refused = refused or rule
+        if not ask.avoid.isdisjoint(outside) or not _can_come_in(ask, outside, case):
             continue
         holder = _holder(ask, outside, case)
-        if holder is None and not ask.avoid.intersection(outside) and _can_come_in(ask, outside, case):
+        if holder is None:
             return rule, outside
         taken = taken or holder
-    if not ask.exact and (taken is not None or ask.avoid):
-        raise Problem("no-free-port", ports=_asked(ask))
-    if taken is not None:
-        claim = f"{ask.protocol}/{ask.outside}"
-        name, owner = taken.name, taken.owner.label
-        raise Problem("port-taken", claim=claim, name=name, owner=owner, theirs=str(taken.claims[0]))
-    if ask.avoid:
-        raise Problem("no-free-port", ports=_asked(ask))
-    raise Problem("lease-refused", ports=_asked(ask), why=rule_text(refused))
+    if not tried:
+        wished = _wished(ask)
+        denied = _find_rule(ask, wished, case) if wished.last <= HIGHEST_PORT else None
+        raise Problem("lease-refused", ports=_asked(ask), why=rule_text(denied))
+    if taken is not None and ask.exact:
+        name, owner, theirs = taken.name, taken.owner.label, str(taken.claims[0])
+        raise Problem(
+            "port-taken", claim=f"{ask.protocol}/{_wished(ask)}", name=name, owner=owner, theirs=theirs
+        )
+    raise Problem("no-free-port", ports=_asked(ask))
 
 
-def _candidates(ask: Obtain, case: Case) -> Iterator[int]:
-    """First outside ports in the order in which they are tried, some more than once.
+def _wished(ask: Obtain) -> PortRange:
+    first = ask.outside or ask.ports.first
+    return PortRange(first, first + ask.ports.size - 1)
+
+
+def _spaces(ask: Obtain, case: Case) -> list[tuple[Permission, PortRange]]:
+    """The outside ports that the rules let this ask have, each with the rule that says so."""
+    device, description = case.context.actor, ask.terms.description
+    return allowed_outside(_rules(case), ask.protocol, ask.ports, device, ask.asker, description)
+
+
+def _candidates(
+    ask: Obtain, spaces: list[tuple[Permission, PortRange]], case: Case
+) -> Iterator[tuple[Permission, int]]:
+    """First outside ports in the order in which they are tried, and the rule of each; some more than once.
 
     A pinhole has the port of its host and no other.
     """
-    if isinstance(ask.inside, ipaddress.IPv6Address):
-        return iter((ask.ports.first,))
-    wished = ask.outside or ask.ports.first
-    last = HIGHEST_PORT - ask.ports.size + 1
-    if ask.exact:
-        return iter((wished,))
+    hole = isinstance(ask.inside, ipaddress.IPv6Address)
+    wished = ask.ports.first if hole else _wished(ask).first
+    firsts: Iterable[int] = (wished,)
+    if not hole and not ask.exact:
+        firsts = chain(firsts, _others(wished, ask.ports.size, spaces, case))
+    for first in firsts:
+        for rule, space in spaces:
+            if space.first <= first and first + ask.ports.size - 1 <= space.last:
+                yield rule, first
+
+
+def _others(wished: int, size: int, spaces: list[tuple[Permission, PortRange]], case: Case) -> Iterator[int]:
+    """What is tried after the wish."""
     line = case.rules.line()
     if line is not None and line.outside_ports is not None:  # a few hundred, far apart
         ports = line.outside_ports
         start = ports.place_of(wished)
-        return chain((wished,), (ports.nth((start + step) % ports.size) for step in range(ports.size)))
-    written = case.draft.permissions
-    rules = (USUAL,) if written is None else written.rules
-    ranges = dict.fromkeys(rule.outside for rule in rules if rule.allow)
-    others = chain.from_iterable(_spread(each, wished, last, ask.ports.size) for each in ranges)
-    return chain((wished,) if wished <= last else (), others)
+        return (ports.nth((start + step) % ports.size) for step in range(ports.size))
+    return chain.from_iterable(_spread(space, wished, size) for _, space in spaces)
 
 
-def _spread(allowed: PortRange, wished: int, last: int, size: int) -> Iterator[int]:
+def _spread(allowed: PortRange, wished: int, size: int) -> Iterator[int]:
     """Every place in a range, in strides that begin at the wish; those of its parity first, for RTP has even
     ports and RTCP odd ones (RFC 4787 §4.2.2).
     """
-    high = min(allowed.last - size + 1, last)
-    count = high - allowed.first + 1
+    count = allowed.size - size + 1
     if count <= 0:
         return
     stride = _STRIDE if count % _STRIDE else 1
