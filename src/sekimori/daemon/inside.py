@@ -59,6 +59,10 @@ class DaemonInside:
         """What stands in the ledger."""
         return self._ledger.snapshot
 
+    def revision(self) -> int:
+        """The ledger's newest revision."""
+        return self._ledger.revision
+
     def network(self) -> Network:
         """This machine's place in the network."""
         return self._network()

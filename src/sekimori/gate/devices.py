@@ -43,6 +43,10 @@ class Inside(Protocol):
         """What stands in the ledger."""
         ...
 
+    def revision(self) -> int:
+        """The ledger's newest revision."""
+        ...
+
     def network(self) -> Network:
         """This machine's place in the network."""
         ...

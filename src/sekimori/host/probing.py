@@ -35,7 +35,7 @@ def probe(address: IPAddress, interface: str | None) -> None:
     stays believed then for five seconds longer (`delay_first_probe_time`).
     """
     if interface is None or not _ask_again(address, interface):
-        _send_nothing(address)
+        _send_nothing(address, interface)
 
 
 def _ask_again(address: IPAddress, interface: str) -> bool:
@@ -61,11 +61,12 @@ def _ask_again(address: IPAddress, interface: str) -> bool:
     return True
 
 
-def _send_nothing(address: IPAddress) -> None:
+def _send_nothing(address: IPAddress, interface: str | None) -> None:
+    where = f"{address}%{interface}" if address.is_link_local and address.version == 6 else str(address)
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     # No route, nobody at home, or a firewall of ours: then the table says so, or nothing.
     with (
         contextlib.suppress(OSError),
         socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock,
     ):
-        sock.sendto(b"", (str(address), _DISCARD))
+        sock.sendto(b"", (where, _DISCARD))

@@ -62,11 +62,7 @@ class LanSightings:
 
     async def probe(self, address: IPAddress, interface: str | None) -> None:
         """Have the kernel find out who has an address of a LAN, and wait a moment for the answer."""
-        if not any(
-            address.version == each.version and address in each
-            for lan in self._lans()
-            for each in lan.prefixes
-        ):
+        if not self._is_inside(address, interface):
             return  # nothing is sent outside
         try:
             probe(address, interface)
@@ -85,6 +81,13 @@ class LanSightings:
         from sekimori.host.mdns import ask  # late: a start does not wait for all of DNS
 
         return await ask(name, self._lans())
+
+    def _is_inside(self, address: IPAddress, interface: str | None) -> bool:
+        lans = self._lans()
+        if address.is_link_local:  # of any link: the interface says which
+            return any(lan.interface == interface for lan in lans)
+        prefixes = (each for lan in lans for each in lan.prefixes)
+        return any(address.version == each.version and address in each for each in prefixes)
 
     def _lans(self) -> tuple[Lan, ...]:
         return near_networks(self._network())

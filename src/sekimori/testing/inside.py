@@ -38,6 +38,10 @@ class FakeInside:
         """What stands in the world's ledger."""
         return self._world.ledger.snapshot
 
+    def revision(self) -> int:
+        """The newest revision of the world's ledger."""
+        return self._world.ledger.revision
+
     def network(self) -> Network:
         """What the world's machine stands between."""
         return self._world.machine.network
