@@ -25,7 +25,7 @@ import pytest
 
 from sekimori.cli.main import main
 from sekimori.doors.api.render import find_edges, render_change, render_now, render_terms
-from sekimori.model.actual import Counters, State, Status
+from sekimori.model.actual import Counters, HopStatus, State, Status
 from sekimori.model.address import parse_ports
 from sekimori.model.decision import Made, Verb
 from sekimori.model.errors import Problem
@@ -59,10 +59,14 @@ def a_mapping(name: str = "web", ports: str = "8080", to: str = "192.168.1.5", *
 
 
 def a_view(
-    mapping: Mapping, state: State = State.OPEN, problem: Problem | None = None, **counters: Any
+    mapping: Mapping,
+    state: State = State.OPEN,
+    problem: Problem | None = None,
+    hops: tuple[HopStatus, ...] = (),
+    **counters: Any,
 ) -> dict[str, Any]:
     """A mapping as the API shows it."""
-    status = Status(state, NOW - 60, NOW, problem, ("192.168.1.5:8080",))
+    status = Status(state, NOW - 60, NOW, problem, ("192.168.1.5:8080",), hops)
     terms = render_terms(mapping, PRESETS)
     edges = find_edges(mapping, NOW)
     return {**terms, **render_now(mapping, NOW, edges, status, Counters(**counters), "en")}

@@ -10,12 +10,12 @@ import pytest
 
 from sekimori.cli.text import wide
 from sekimori.doors.api.render import render_change, render_preset
-from sekimori.model.actual import State
+from sekimori.model.actual import HopStatus, State
 from sekimori.model.address import Interface, parse_spans
 from sekimori.model.decision import Made, Verb
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Lifetime
-from sekimori.model.mapping import Owner, Trigger
+from sekimori.model.mapping import Hop, Owner, Trigger
 from sekimori.model.schedule import Schedule
 from sekimori.model.source import Sources
 from sekimori.model.target import Target
@@ -133,6 +133,21 @@ def test_show_tells_everything_that_is_set(three, run):
     web = run("show", "web").out
     assert re.search(r"^until +tomorrow \d\d:\d\d \((in 23h \d+m|in 1d); ", web, re.MULTILINE)
     assert re.search(r"^out +94.2 MiB$", web, re.MULTILINE)
+
+
+def test_ls_and_show_tell_how_each_of_several_hops_is(fake, run):
+    problem = Problem("no-such-host", host="cam.lan", why="DNS has no such name")
+    path = (Hop("router"), Hop("kernel"))
+    good = fake.view(fake.mapping("good", path=path), hops=(HopStatus("router"), HopStatus("kernel")))
+    hops = (HopStatus("router"), HopStatus("kernel", problem))
+    bad = fake.view(fake.mapping("bad", path=path), State.FAILED, problem=problem, hops=hops)
+    fake.answers |= {"GET /v1/mappings": {"mappings": [good, bad]}, "GET /v1/mappings/bad": bad}
+    assert run("ls").out.splitlines()[3:] == ["bad, router: works", f"bad, kernel: {problem.title()}"]
+    out = run("show", "bad").out
+    hops_told = [re.split(r"\s{2,}", line)[1] for line in out.splitlines() if line.startswith("hop ")]
+    assert hops_told == ["router: works", f"kernel: {problem.title()}"]
+    assert re.search(r"^path +router → kernel$", out, re.MULTILINE)
+    assert "router: 動いています" in run("show", "bad", "--lang", "ja").out
 
 
 def test_ls_and_show_tell_what_is_no_forward(fake, run):
@@ -332,6 +347,18 @@ def test_status_says_where_the_config_file_would_be(fake, run, exists):
     assert re.search(rf"^config file +/etc/s\.toml{ending}$", out, re.MULTILINE)
     assert "exists" not in out
     assert ("（ありません）" in run("status", "--lang", "ja").out) is not exists
+
+
+def test_status_says_that_the_text_of_the_config_file_was_taken_back(fake, run):
+    at = "2026-11-22T09:00:00+00:00"
+    about = {"config": "/etc/s.toml", "config_exists": True, "config_taken_back_at": at}
+    fake.answers["GET /v1/status"] = about
+    out = run("status").out
+    assert re.search(r"^config file +/etc/s\.toml \(its text was taken back at .*'sekimori apply'", out, re.M)
+    assert out.count("taken back") == 1
+    assert "元に戻され" in run("status", "--lang", "ja").out
+    about["config_taken_back_at"] = None
+    assert "taken back" not in run("status").out
 
 
 @pytest.mark.parametrize("said", ["minecraft", "MC", "minecraft-java"])

@@ -19,7 +19,7 @@ PROBLEM = ["type", "title", "status", "detail", "code", "kind", "facts", "fixes"
 OUTCOME = {"planned", "revision", "changes", "mappings", "notices", "confirm"}
 CHANGE = {"verb", "subject", "name", "before", "after", "changed"}
 MAPPING = {
-    *("id", "name", "kind", "owner", "managed_by", "ports", "to"),
+    *("id", "name", "kind", "owner", "managed_by", "lease", "ports", "to"),
     *("trigger", "hold", "except", "log"),
     *("host", "from", "expires_at", "expires_in", "permanent", "asked"),
     *("hours", "zone", "on", "via", "path", "limit"),
@@ -27,7 +27,7 @@ MAPPING = {
     *("title", "risk", "paused", "created_at", "revision", "opens_at"),
     *("closes_at", "status", "counters"),
 }
-STATUS = {"state", "since", "checked_at", "problem", "targets"}
+STATUS = {"state", "since", "checked_at", "problem", "targets", "hops"}
 COUNTERS = {
     *("flows_active", "flows_total", "bytes_in", "bytes_out", "packets_in", "packets_out"),
     *("refused", "failed", "dropped", "last_flow_at"),

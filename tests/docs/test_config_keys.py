@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sekimori.config import gateway, load
+from sekimori.config import doors, gateway, line, load
 from sekimori.config.load import parse_config
 from sekimori.config.schema import MAPPING_KEYS
 from sekimori.model.request import Reading
@@ -21,7 +21,9 @@ SECTIONS = {
     "relay": load._RELAY,
     "policy": load._POLICY,
     "network": load._NETWORK,
+    "line": line.LINE,
     "gateway": gateway.GATEWAY,
+    "doors": doors.DOORS,
 }
 EXAMPLES = [block for language in LANGUAGES for page in pages(language) for block in blocks(page)]
 
@@ -29,7 +31,7 @@ EXAMPLES = [block for language in LANGUAGES for page in pages(language) for bloc
 def _keys(language: str, heading: str) -> list[str]:
     text = (ROOT / "docs" / language / "reference" / "config.md").read_text(encoding="utf-8")
     section = text.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
-    return re.findall(r"^\| `([a-z_]+)` \|", section, re.MULTILINE)
+    return re.findall(r"^\| `([a-z0-9_]+)` \|", section, re.MULTILINE)
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -39,6 +41,13 @@ def test_the_keys_of_a_table_are_documented(language, section):
 
 def test_the_keys_of_a_mapping_are_documented(language):
     assert sorted(_keys(language, "[mappings.NAME]")) == sorted(MAPPING_KEYS)
+
+
+def test_the_keys_of_a_door_are_documented(language):
+    text = (ROOT / "docs" / language / "reference" / "config.md").read_text(encoding="utf-8")
+    section = text.split("\n## [doors]\n", 1)[1].split("\n## ", 1)[0]
+    for keys in doors.DOOR_KEYS.values():
+        assert all(re.search(rf"^\|.*`{key}`.* \|", section, re.MULTILINE) for key in keys)
 
 
 def test_every_table_has_its_heading(language):

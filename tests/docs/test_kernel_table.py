@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import re
+from ipaddress import IPv4Address, IPv4Network
 
 from sekimori.host.policyroute import FIRST_TABLE, PROTOCOL
-from sekimori.model.gateway import Gateway
+from sekimori.model.gateway import Ban, Gateway
 from sekimori.model.mapping import Owner, OwnerKind
-from sekimori.model.network import HIGHEST_WAN_INDEX, MARK_MASK, Network
+from sekimori.model.network import HIGHEST_WAN_INDEX, MARK_MASK, Network, Wan
 from sekimori.planes.kernel.frame import DMZ_LABEL, FORWARD_LABEL, PERMIT_LABEL, Frame
 from sekimori.planes.kernel.sets import GLOBAL_SETS, SCOPE_SETS, SetKind
 from sekimori.planes.kernel.structure import structure_text
 from sekimori.planes.kernel.table import KEEPER
 from tests.docs.documents import ROOT
 
-GATEWAY = Gateway(owner=Owner(OwnerKind.PERSON, "root"), firewall=True)
-TEXT = structure_text(Frame(Network(), GATEWAY, pptp=True))
+ROOT_USER = Owner(OwnerKind.PERSON, "root")
+LINES = tuple(Wan(f"wan{index}", (IPv4Address(f"203.0.113.{index}"),)) for index in (1, 2))
+BAN = Ban(prefix=IPv4Network("198.51.100.0/24"), owner=ROOT_USER)
+TEXT = structure_text(
+    Frame(
+        Network(LINES),
+        Gateway(owner=ROOT_USER, firewall=True),
+        (BAN,),
+        (),
+        (("wan1", 1), ("wan2", 2)),
+        pptp=True,
+    )
+)
+"""Of a machine where every hook has something to do."""
 _HOOK = re.compile(
     r"add chain inet sekimori (\w+) \{ type (\w+) hook (\w+) priority (-?\d+) ; policy accept ; \}"
 )

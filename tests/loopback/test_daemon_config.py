@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sekimori.client import Client
 from sekimori.model.errors import Problem
 from sekimori.testing.daemon import DaemonProcess
 from sekimori.testing.peers import Peers, eventually
@@ -229,3 +230,59 @@ def test_two_mappings_change_places_in_one_apply(own: DaemonProcess, peers: Peer
         own.client.apply(str(own.config))
         for _ in range(4):
             assert (led_to(one), led_to(two)) == (inside, inside + 1)
+
+
+def test_the_line_is_judged_and_its_settings_are_taken_up_at_the_next_start(own: DaemonProcess) -> None:
+    line = own.client.line()
+    assert line["interface"] == own.client.status()["line"]["interface"]
+    assert line["inbound4"]["answer"] in ("yes", "no", "unknown")
+    own.config.write_text(CONFIG + "[line]\nds_lite = true\n")
+    assert [each["code"] for each in own.client.apply()["skipped"]] == ["restart-needed"]
+    assert "[line]" in own.client.apply(plan=True)["skipped"][0]["text"]
+    own.restart()
+    assert own.client.apply()["skipped"] == []
+    known = "unknown" if line["interface"] is None else "no"
+    assert own.client.line()["inbound4"]["answer"] == known
+    own.config.write_text(CONFIG + "[line]\nds-lite = true\n")
+    with pytest.raises(Problem) as refused:
+        own.client.apply()
+    assert (refused.value.code, refused.value.fact("line")) == ("unknown-key", CONFIG.count("\n") + 2)
+    assert own.client.router()["refused"] == []
+
+
+CALLER = "198.51.100.10 50000 203.0.113.5 22"
+LOCKS_OUT = '\n[bans]\n"198.51.100.10/32" = "a slip"\n'
+
+
+def bans(daemon: DaemonProcess) -> list[str]:
+    return [each["prefix"] for each in daemon.client.bans()]
+
+
+def test_a_text_that_was_taken_back_is_applied_again_by_nobodys_word_only() -> None:
+    sure = CONFIG + "[policy]\nconfirm = '5s'\n"
+    with DaemonProcess(sure) as running:
+        by_ssh = Client(running.socket, caller=CALLER)
+        running.config.write_text(sure + LOCKS_OUT)
+        assert by_ssh.apply(str(running.config))["confirm"]["within"] == 5
+        assert bans(running) == ["198.51.100.10/32"]
+        eventually(lambda: not bans(running), 15)
+        assert running.client.status()["config_taken_back_at"] is not None
+
+        running.reload()
+        eventually(lambda: running.log.count("stays-taken-back") == 1)
+        running.restart()
+        assert running.log.count("stays-taken-back") == 2
+        assert bans(running) == []
+        assert running.client.status()["config_taken_back_at"] is not None
+
+        assert by_ssh.apply(str(running.config))["confirm"]["within"] == 5  # somebody says so: it waits anew
+        assert running.client.status()["config_taken_back_at"] is None
+        running.stop()  # ... and is taken back at once, for nobody is here to do it later
+        running.start()
+        assert bans(running) == []
+        assert running.log.count("stays-taken-back") == 3
+
+        running.config.write_text(sure + LOCKS_OUT.replace("10/32", "11/32"))  # another text
+        assert running.client.status()["config_taken_back_at"] is None
+        running.reload()
+        eventually(lambda: bans(running) == ["198.51.100.11/32"])

@@ -19,6 +19,7 @@ from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Lifetime, parse_duration, parse_instant
 from sekimori.model.limits import Rate
 from sekimori.model.mapping import OwnerKind, check_name
+from sekimori.model.permission import Permission
 from sekimori.model.request import Reading, parse_wish
 from sekimori.model.schedule import Schedule, load_zone
 from sekimori.model.source import Sources
@@ -129,6 +130,11 @@ REFUSED: list[tuple[str, Callable[[], object]]] = [
     ("bad-value", lambda: wish(to=True)),
     *(("bad-rate", lambda t=text: Rate.parse(t)) for text in ("x", "0/s")),
     *(("bad-name", lambda t=text: check_name(t)) for text in ("", "1x", "lan")),
+    *(
+        ("bad-permission", lambda t=text: Permission.parse(t))
+        for text in ("", "permit all", "allow all outside", "allow all gre", 'allow all matching "a')
+    ),
+    ("bad-permission", lambda: Permission.parse("allow ff:ff:ff:ff:ff:ff")),
     ("no-such-preset", lambda: wish(ports="minecrft")),
     ("no-config", lambda: load_config(Path("/nowhere/at-all.toml"), READING)),
 ]
@@ -153,6 +159,18 @@ CONFIGS = [
     "[lists]\nx = ['192.0.2.1/24']\n",
     f"x = {'[' * 500}{']' * 500}\n",
     f"x = {'9' * 5000}\n",
+    "[line]\nstun = 'x'\n",
+    "[line]\nstun = ['a b']\n",
+    "[line]\nevery = '5s'\n",
+    "[line]\nmap_e = [{ipv6 = 'x'}]\n",
+    "[line]\nports = {psid = 3}\n",
+    "[line]\ninbound6 = 'maybe'\n",
+    "[doors.igd]\ninterfaces = []\n",
+    "[doors.igd]\ninterfaces = ['192.0.2.1']\n",
+    "[doors.igd]\ninterfaces = ['lan0']\nversion = 3\n",
+    "[doors.portmap]\ninterfaces = ['lan0']\nnonce = 'odd'\n",
+    "[doors]\npermissions = 'deny all'\n",
+    "[doors]\npermissions = ['permit all']\n",
     "mappings.web = 5\n",
     WEB + WEB.replace("web", "WEB"),
     WEB + "until = '18:00'\n",

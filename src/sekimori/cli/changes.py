@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sekimori.cli.session import Session
-from sekimori.cli.text import all_sources, clean, led_to, wide
+from sekimori.cli.text import all_sources, clean, led_to, owner_label, wide
 
 __all__ = ["describe_done", "describe_plan", "merge"]
 
@@ -35,10 +35,21 @@ _SHOWN: Final = (
     "masquerade",
     "firewall",
     "reason",
+    "interfaces",
+    "version",
+    "nonce",
 )
 """The fields of a document that a person is shown, in this order."""
 
-_USUAL: Final = {"via": "auto", "proxy_protocol": 0, "log": False, "paused": False, "accept_risk": []}
+_USUAL: Final = {
+    "via": "auto",
+    "proxy_protocol": 0,
+    "log": False,
+    "paused": False,
+    "accept_risk": [],
+    "version": 1,
+    "nonce": "same-source",
+}
 """Values that go without saying where something is new."""
 
 _MARKS: Final = {"open": "+", "define": "+", "close": "-", "expire": "-"}
@@ -88,6 +99,8 @@ def _sentence(session: Session, change: Change, outcome: Mapping[str, Any], verb
         return session.word("done.define", name=name, fields=", ".join(after.get("prefixes") or ()))
     if change.get("subject") in ("gateway", "ban"):
         return _sentence_of_setting(session, change, outcome)
+    if change.get("subject") in ("door", "permissions"):
+        return _sentence_of_door(session, change)
     if verb == "undo":
         verb = _undone(change)
     match verb:
@@ -99,6 +112,8 @@ def _sentence(session: Session, change: Change, outcome: Mapping[str, Any], verb
         case "close":
             number = outcome.get("revision")
             return session.word("done.close", name=name, revision=f" {number}" if number else "")
+        case "adopt":
+            return session.word("done.adopt", name=name, until=_until_phrase(session, view, after))
         case "pause" | "expire":
             return session.word(f"done.{verb}", name=name)
     fields = [f"{label} {old} → {new}" for label, old, new in _differences(session, change)]
@@ -116,6 +131,30 @@ def _sentence_of_setting(session: Session, change: Change, outcome: Mapping[str,
         return session.word("done.gateway-off", revision=f" {number}" if number else "")
     terms = {key: session.word("say.yes" if after[key] else "say.no") for key in ("masquerade", "firewall")}
     return session.word("done.gateway-on", **terms)
+
+
+def _sentence_of_door(session: Session, change: Change) -> str:
+    before, after = change.get("before") or {}, change.get("after")
+    if change["subject"] == "door":
+        name = clean(str(change["name"]))
+        if not after:
+            return session.word("done.door-off", name=name)
+        interfaces = clean(", ".join(after["interfaces"]))
+        return session.word("done.door-on", name=name, interfaces=interfaces)
+    if not after:
+        return session.word("done.permit-usual")
+    changed = [line for line in _rule_lines(before, after) if not line.startswith("   ")]
+    return "\n".join([session.word("done.permit"), *changed])
+
+
+def _rule_lines(before: Document, after: Document) -> Iterator[str]:
+    """Every rule: marked `+` where it is new, `-` where it is gone."""
+    import difflib  # here, for most commands show no rules
+
+    old, new = ([clean(str(rule)) for rule in each.get("rules") or ()] for each in (before, after))
+    for code, first, last, start, end in difflib.SequenceMatcher(None, old, new, False).get_opcodes():
+        yield from (f"  - {rule}" for rule in (old[first:last] if code != "equal" else ()))
+        yield from (f"  {' ' if code == 'equal' else '+'} {rule}" for rule in new[start:end])
 
 
 def _until_of_ban(session: Session, ban: Document) -> str:
@@ -143,6 +182,10 @@ def _planned(session: Session, change: Change) -> Iterator[str]:
     kind = _undone(change) if verb == "undo" else verb
     mark = _mark(change, kind)
     head = f"{mark} {session.word(f'verb.{verb}')} {clean(str(change['name']))}"
+    if change.get("subject") == "permissions":
+        yield head
+        yield from _rule_lines(change.get("before") or {}, change.get("after") or {})
+        return
     if not change.get("after"):
         gone_from = change.get("before") or {}
         yield f"{head}  {gone_from['ports']} → {gone_from['to']}" if "ports" in gone_from else head
@@ -167,6 +210,9 @@ def _mark(change: Change, kind: str) -> str:
 def _differences(session: Session, change: Change) -> Iterator[tuple[str, str, str]]:
     """The label, the value before and the value after of each field that differs."""
     before, after = change.get("before") or {}, change.get("after") or {}
+    if before and after and before.get("owner") != after.get("owner") and change["verb"] == "adopt":
+        old, new = (owner_label(str(each["owner"]), session.options.language) for each in (before, after))
+        yield session.word("field.owner"), old, new
     for field in _SHOWN:
         if field != "until" and field not in before and field not in after:
             continue

@@ -16,7 +16,7 @@ from sekimori.cli.session import Session
 from sekimori.model.causes import cause, os_cause
 from sekimori.model.errors import EXIT_CODES, Kind, Problem
 
-__all__ = ["apply", "diff"]
+__all__ = ["apply", "diff", "read_named"]
 
 
 def apply(
@@ -27,7 +27,7 @@ def apply(
     session: Session,
 ) -> int:
     """Make the ledger agree with a config file, or with the daemon's own."""
-    name, text = _read("apply", file)
+    name, text = read_named("apply", file)
     if not writing.plan:
         _confirm_closing(session, name, text)
     outcome = session.client.apply(name, text, plan=writing.plan, why=writing.why)
@@ -44,7 +44,7 @@ def apply(
 
 def diff(file: FileName = None, /, *, session: Session) -> int:
     """What apply would change; exit code 3 when that is anything."""
-    outcome = session.client.apply(*_read("diff", file), plan=True)
+    outcome = session.client.apply(*read_named("diff", file), plan=True)
     differs = bool(outcome["changes"])
 
     def human() -> str:
@@ -56,7 +56,7 @@ def diff(file: FileName = None, /, *, session: Session) -> int:
     return session.answer(outcome, human, notices=_notices(outcome), code=code)
 
 
-def _read(verb: str, file: str | None) -> tuple[str | None, str | None]:
+def read_named(verb: str, file: str | None) -> tuple[str | None, str | None]:
     """The absolute name and the content of a config file that was named; (None, None) for the daemon's.
 
     It is read here, with the rights of the person who asks, not with the daemon's.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from sekimori.cli.options import GLOBAL_FLAGS
-from sekimori.cli.text import wide
+from sekimori.cli.text import wide, wrapped
 from sekimori.cli.verbs import GROUPS, NOUNS, VERBS, verbs_of
 from sekimori.cli.words import EXAMPLES, has_word, word
 
@@ -37,6 +37,14 @@ _METAVARS: Final = {
     "before": "REVISION",
     "config": "FILE",
     "state_dir": "DIR",
+    "door enable/on": "INTERFACE",
+    "igd_version": "1|2",
+    "nonce": "same-source|strict",
+    "outside": "PORTS",
+    "inside": "PORTS",
+    "most": "N|any",
+    "matching": "REGEX",
+    "at": "N",
 }
 """What a flag's value is called, the same in every language."""
 
@@ -156,42 +164,6 @@ def _lines(row: _Row, column: int) -> Iterator[str]:
         head = indent
     else:
         head += " " * (column + 4 - wide(head))
-    for line in _wrap(meaning, _WIDTH - column - 4):
+    for line in wrapped(meaning, _WIDTH - column - 4):
         yield head + line
         head = indent
-
-
-def _wrap(text: str, width: int) -> Iterator[str]:
-    """Lines of at most `width` cells; breaks at spaces, and between full-width characters."""
-    line = ""
-    for piece in _pieces(text):
-        if line and wide(line + piece.rstrip()) > width:
-            yield line.rstrip()
-            line = ""
-        line += piece if line else piece.lstrip()
-    if line.strip():
-        yield line.rstrip()
-
-
-def _pieces(text: str) -> Iterator[str]:
-    """Parts that must not be broken: words with the space after them, single full-width characters."""
-    part = ""
-    for one in text:
-        if wide(one) == 2:
-            # Japanese closing marks never begin a line (JIS X 4051).
-            if one in "、。）」":
-                part += one
-                continue
-            if part:
-                yield part
-            part = one
-        elif part and wide(part[-1]) == 2:
-            yield part
-            part = one
-        else:
-            part += one
-            if one == " ":
-                yield part
-                part = ""
-    if part:
-        yield part

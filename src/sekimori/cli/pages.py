@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from sekimori.cli.line import draw_line
 from sekimori.cli.session import Session
-from sekimori.cli.text import aligned, all_sources, clean, owner_label, size
+from sekimori.cli.text import aligned, all_sources, clean, one_line, owner_label, protocol_name, size
 from sekimori.cli.words import has_word
 
-__all__ = ["page_mapping", "page_preset", "page_status"]
+__all__ = ["hop_state", "page_mapping", "page_preset", "page_status"]
 
 Row = tuple[str, str]
 View = Mapping[str, Any]
@@ -48,13 +49,20 @@ def _translated(texts: Mapping[str, str], language: str) -> str:
     return texts.get(language) or texts.get("en", "")
 
 
-def page_status(session: Session, about: View) -> str:
-    """How the daemon is: what it said of itself, a line each."""
-    shown = {key: value for key, value in about.items() if key != "config_exists"}
+def page_status(session: Session, about: View, *, why: bool = False) -> str:
+    """How the daemon is: what it said of itself, a line each; and the line to the internet."""
+    apart = ("config_exists", "config_taken_back_at", "line")
+    shown = {key: value for key, value in about.items() if key not in apart}
     if about.get("config") and not about.get("config_exists", True):
         shown["config"] = session.word("status.not-there", path=about["config"])
+    elif taken_back := about.get("config_taken_back_at"):
+        when = session.clock.when(taken_back)
+        shown["config"] = session.word("status.taken-back", path=about["config"], when=when)
     rows = [(_status_word(session, key), clean(_flat(session, key, value))) for key, value in shown.items()]
-    return "\n".join([session.word("status.running", socket=session.socket), "", aligned(rows)])
+    parts = [session.word("status.running", socket=session.socket), aligned(rows)]
+    if about.get("line"):
+        parts.append(draw_line(session, about["line"], why=why))
+    return "\n\n".join(parts)
 
 
 def _rows_state(session: Session, view: View) -> Iterator[Row]:
@@ -72,6 +80,15 @@ def _rows_state(session: Session, view: View) -> Iterator[Row]:
     if problem := status.get("problem"):
         yield "problem", str(problem.get("title", ""))
         yield "fix", str(problem.get("detail", ""))
+    for hop in status.get("hops") or ():
+        yield "hop", hop_state(session, hop)
+
+
+def hop_state(session: Session, hop: View) -> str:
+    """One hop of a path: that it works, or why it does not."""
+    if hop["problem"] is None:
+        return session.word("hop.works", plane=hop["plane"])
+    return f"{hop['plane']}: {one_line(str(hop['problem'].get('title', '')))}"
 
 
 def _rows_terms(session: Session, view: View) -> Iterator[Row]:
@@ -94,6 +111,7 @@ def _rows_terms(session: Session, view: View) -> Iterator[Row]:
         yield field, "" if view.get(field) is None else str(view[field])
     yield "owner", owner_label(str(view["owner"]), session.options.language)
     yield "managed_by", view.get("managed_by") or ""
+    yield "lease", _asked_by(session, view["lease"]) if view.get("lease") else ""
     yield "path", " → ".join(view.get("path") or ())
     yield "proxy_protocol", f"v{view['proxy_protocol']}" if view.get("proxy_protocol") else ""
     yield "log", session.word("say.yes") if view.get("log") else ""
@@ -102,6 +120,17 @@ def _rows_terms(session: Session, view: View) -> Iterator[Row]:
     yield "created", clock.when(view["created_at"]) if view.get("created_at") else ""
     yield "revision", str(view["revision"])
     yield "id", view["id"]
+
+
+def _asked_by(session: Session, lease: View) -> str:
+    """How a device asked for it, and what it said it was for, in its own words."""
+    text = protocol_name(lease["protocol"])
+    if lease["description"]:
+        said = one_line(lease["description"])
+        text = session.word("show.asked-by", protocol=text, description=said)
+    for key in ("lasting", "outbound"):
+        text = session.word(f"show.{key}", asked=text) if lease[key] else text
+    return text
 
 
 def _rows_traffic(session: Session, view: View) -> Iterator[Row]:

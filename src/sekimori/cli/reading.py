@@ -64,10 +64,12 @@ def history(
     return code
 
 
-def status(*, session: Session) -> int:
-    """How the daemon is."""
+def status(*, why: bool = False, session: Session) -> int:
+    """How the daemon and the line to the internet are; with `why`, what is known of the line from where."""
     about = session.client.status()
-    return session.answer(about, lambda: page_status(session, about))
+    if "line" in about:  # in short; and an older daemon says nothing of it
+        about["line"] = session.client.line()
+    return session.answer(about, lambda: page_status(session, about, why=why))
 
 
 def presets(search: str | None = None, /, *, session: Session) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
@@ -26,6 +27,11 @@ __all__ = ["ENVELOPE", "Session"]
 
 ENVELOPE: Final = "sekimori/1"
 """The schema of what `--json` prints; keys are only ever added to it."""
+
+
+_UNSEEN: Final = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What JSON may hold as it is, but a terminal would obey: C1 controls (ECMA-48 §5.3), and marks that turn the
+direction of text (Unicode TR 9)."""
 
 
 class Session:
@@ -143,7 +149,11 @@ class Session:
             "problems": [problem.body(self.options.language) for problem in problems],
         }
         plain = (sys.stdout.encoding or "ascii").lower().replace("-", "") != "utf8"
-        self.print(json.dumps(envelope, ensure_ascii=plain))
+        self.print(_UNSEEN.sub(_escape, json.dumps(envelope, ensure_ascii=plain)))
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def _abandon_stdout() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from io import StringIO
 from typing import Any, Final
@@ -18,8 +18,9 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sekimori.cli.pages import hop_state
 from sekimori.cli.session import Session
-from sekimori.cli.text import clean, lead, owner_label, short_sources, span, tiny_size
+from sekimori.cli.text import clean, lead, one_line, owner_label, short_sources, span, tiny_size
 from sekimori.cli.words import has_word
 from sekimori.model.mapping import fold_fields
 
@@ -32,6 +33,8 @@ __all__ = [
     "draw_presets",
     "draw_sources",
     "make_console",
+    "new_table",
+    "person",
     "state_word",
     "tabulate",
 ]
@@ -84,12 +87,16 @@ def draw(*parts: RenderableType) -> str:
 
 def draw_mappings(session: Session, views: Sequence[View]) -> str:
     """The table of `ls`, and below it why a mapping failed."""
-    causes = [
-        f"{view['name']}: {clean(str(view['status']['problem'].get('title', '')))}"
-        for view in views
-        if view["status"].get("problem")
-    ]
+    causes = [cause for view in views if view["status"].get("problem") for cause in _causes(session, view)]
     return draw(tabulate(session, views, make_console(StringIO())), *causes)
+
+
+def _causes(session: Session, view: View) -> Iterator[str]:
+    """Why a mapping failed: of one with several hops, how each of them is."""
+    for hop in view["status"].get("hops") or ():
+        yield f"{view['name']}, {hop_state(session, hop)}"
+    if not view["status"].get("hops"):
+        yield f"{view['name']}: {clean(str(view['status']['problem'].get('title', '')))}"
 
 
 def tabulate(session: Session, views: Sequence[View], console: Console) -> RenderableType:
@@ -104,9 +111,9 @@ def tabulate(session: Session, views: Sequence[View], console: Console) -> Rende
 
 
 def _on_one_line(session: Session, views: Sequence[View]) -> Table:
-    managed = any(view.get("managed_by") for view in views)
+    managed = any(map(_is_managed, views))
     keys = ["name", "leads", "sources", "until", "state", *_figures(views)]
-    table = _table(session, *(f"{key}>" if key in _NUMERIC else key for key in keys))
+    table = new_table(session, *(f"{key}>" if key in _NUMERIC else key for key in keys))
     if managed:
         table.add_column(session.word("head.managed"), overflow="fold")
     for view in views:
@@ -129,7 +136,7 @@ def _on_two_lines(session: Session, views: Sequence[View]) -> Text:
             row[key] = Text(pad) + row[key] if key in _NUMERIC else row[key] + pad
         lines.append(Text("  ").join(row[key] for key in keys))
         if view is not None:
-            manager = f"   ({_manager(session, view)})" if view.get("managed_by") else ""
+            manager = f"   ({_manager(session, view)})" if _is_managed(view) else ""
             lines.append(Text(f"  {row['leads']}{manager}"))
     return Text("\n").join(lines)
 
@@ -165,7 +172,7 @@ def state_word(session: Session, state: str) -> Text:
 
 def draw_sources(session: Session, sources: Sequence[View]) -> str:
     """Who came, the busiest first."""
-    table = _table(session, "source", "now>", "flows>", "bytes>", "refused>", "first", "last")
+    table = new_table(session, "source", "now>", "flows>", "bytes>", "refused>", "first", "last")
     for one in sources:
         table.add_row(
             one["source"],
@@ -181,7 +188,7 @@ def draw_sources(session: Session, sources: Sequence[View]) -> str:
 
 def draw_flows(session: Session, flows: Sequence[View]) -> str:
     """The live connections."""
-    table = _table(session, "protocol", "source", "target", "bytes>", "age>", "idle>", "state")
+    table = new_table(session, "protocol", "source", "target", "bytes>", "age>", "idle>", "state")
     for one in flows:
         table.add_row(
             one["protocol"],
@@ -197,12 +204,12 @@ def draw_flows(session: Session, flows: Sequence[View]) -> str:
 
 def draw_history(session: Session, revisions: Sequence[View]) -> str:
     """Revisions, newest first; one row for each, whatever it changed."""
-    table = _table(session, "revision>", "when", "who", "door", "what", "why")
+    table = new_table(session, "revision>", "when", "who", "door", "what", "why")
     for one in revisions:
         table.add_row(
             str(one["number"]),
             session.clock.when(one["at"]),
-            _person(session, one["actor"]),
+            person(session, one["actor"]),
             one["door"],
             _what(session, one["rows"]),
             _why(session, one["why"]),
@@ -212,7 +219,7 @@ def draw_history(session: Session, revisions: Sequence[View]) -> str:
 
 def draw_bans(session: Session, bans: Sequence[View]) -> str:
     """Who is kept out."""
-    table = _table(session, "banned", "until", "who", "when", "why")
+    table = new_table(session, "banned", "until", "who", "when", "why")
     for one in bans:
         ends = one["expires_at"]
         table.add_row(
@@ -228,7 +235,7 @@ def draw_bans(session: Session, bans: Sequence[View]) -> str:
 def draw_presets(session: Session, presets: Sequence[View]) -> str:
     """Known services with what they take unless told otherwise."""
     language = session.options.language
-    table = _table(session, "name", "title", "ports", "risk", "sources", "lifetime")
+    table = new_table(session, "name", "title", "ports", "risk", "sources", "lifetime")
     for one in presets:
         table.add_row(
             one["name"],
@@ -265,17 +272,22 @@ def _why(session: Session, why: str) -> str:
     for key, pattern in _OURS.items():
         if found := pattern.fullmatch(why):
             return session.word(key, what=clean(found[1]))
-    return clean(why)
+    return one_line(why)
+
+
+def _is_managed(view: View) -> bool:
+    """Whether it is no person's: a config file's, or a device's that asked for it by itself."""
+    return bool(view.get("managed_by") or view.get("lease"))
 
 
 def _manager(session: Session, view: View) -> str:
     """The file that manages it, or the person whose it is."""
     if view.get("managed_by"):
         return session.word("managed.file", name=clean(os.path.basename(str(view["managed_by"]))))
-    return _person(session, str(view["owner"]))
+    return person(session, str(view["owner"]))
 
 
-def _person(session: Session, owner: str) -> str:
+def person(session: Session, owner: str) -> str:
     """An owner in the width of a table: a file without its directories."""
     kind, _, name = owner.partition(":")
     if kind == "file":
@@ -283,7 +295,7 @@ def _person(session: Session, owner: str) -> str:
     return owner_label(owner, session.options.language)
 
 
-def _table(session: Session, *heads: str) -> Table:
+def new_table(session: Session, *heads: str) -> Table:
     """An empty table; a head that ends in `>` is of numbers, aligned to the right."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for head in heads:

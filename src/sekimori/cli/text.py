@@ -5,8 +5,9 @@ Instants come from the API as ISO 8601 in UTC and are shown in the local zone.
 
 from __future__ import annotations
 
+import shutil
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -17,18 +18,24 @@ __all__ = [
     "aligned",
     "all_sources",
     "clean",
+    "columns",
     "lead",
     "led_to",
+    "one_line",
     "opened",
     "outside",
     "owner_label",
+    "protocol_name",
     "short_sources",
     "size",
     "span",
     "tiny_size",
     "wide",
+    "wrapped",
 ]
 
+_PROTOCOLS: Final = {"igd": "UPnP", "pcp": "PCP", "nat-pmp": "NAT-PMP"}
+_UNBOUNDED: Final = 10_000
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -40,12 +47,58 @@ def clean(text: str) -> str:
     )
 
 
+def one_line(text: str) -> str:
+    """`clean`, on one line: what strangers say of themselves cannot look like a line of ours."""
+    return clean(" ".join(text.split()))
+
+
 def wide(text: str) -> int:
     """Cells `text` takes on a terminal: two for a full-width character (Unicode TR 11)."""
     return sum(
         0 if unicodedata.combining(one) else 2 if unicodedata.east_asian_width(one) in "WF" else 1
         for one in text
     )
+
+
+def columns() -> int:
+    """Cells of a line: as the terminal has them, or as COLUMNS says; in a pipe, more than any text needs."""
+    return shutil.get_terminal_size((_UNBOUNDED, 0)).columns
+
+
+def wrapped(text: str, width: int) -> Iterator[str]:
+    """Lines of at most `width` cells; breaks at spaces, and between full-width characters."""
+    line = ""
+    for piece in _pieces(text):
+        if line and wide(line + piece.rstrip()) > width:
+            yield line.rstrip()
+            line = ""
+        line += piece if line else piece.lstrip()
+    if line.strip():
+        yield line.rstrip()
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Parts that must not be broken: words with the space after them, single full-width characters."""
+    part = ""
+    for one in text:
+        if wide(one) == 2:
+            # Japanese closing marks never begin a line (JIS X 4051).
+            if one in "、。）」":
+                part += one
+                continue
+            if part:
+                yield part
+            part = one
+        elif part and wide(part[-1]) == 2:
+            yield part
+            part = one
+        else:
+            part += one
+            if one == " ":
+                yield part
+                part = ""
+    if part:
+        yield part
 
 
 def aligned(rows: Iterable[tuple[str, str]]) -> str:
@@ -189,6 +242,11 @@ def owner_label(owner: str, language: str) -> str:
         return clean(Owner.parse(owner).label[language])
     except ValueError:  # a newer daemon may know more kinds
         return clean(owner)
+
+
+def protocol_name(protocol: str) -> str:
+    """What a lease was asked for by, as people call it; a newer daemon may know more of them."""
+    return _PROTOCOLS.get(protocol) or clean(protocol)
 
 
 def span(seconds: float, language: str) -> str:

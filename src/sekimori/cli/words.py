@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from sekimori.cli import words_confirm, words_doctor, words_gateway, words_help
+from sekimori.cli import words_confirm, words_doctor, words_doors, words_gateway, words_help, words_line
 from sekimori.cli.words_talk import TALK
 
 __all__ = ["EXAMPLES", "LANGUAGES", "WORDS", "choose_language", "has_word", "word"]
@@ -21,6 +21,8 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
     **words_gateway.GATEWAY,
     **words_confirm.CONFIRM,
     **words_doctor.DOCTOR,
+    **words_doors.DOORS,
+    **words_line.LINE,
 }
 """Key to its sentence in each of `LANGUAGES`, in that order."""
 
@@ -29,6 +31,8 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     **words_gateway.EXAMPLES,
     **words_confirm.EXAMPLES,
     **words_doctor.EXAMPLES,
+    **words_doors.EXAMPLES,
+    **words_line.EXAMPLES,
 }
 """Lines to type, by verb; the same in every language."""
 

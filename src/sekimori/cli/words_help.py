@@ -44,7 +44,7 @@ HELP: Final[dict[str, tuple[str, str]]] = {
     "help.verb.watch": ("a live table of all mappings", "全マッピングの実況"),
     "help.verb.history": ("who changed what, when and why", "だれが、いつ、なぜ変えたか"),
     "help.verb.undo": ("take a revision back (the newest unless named)", "変更を元に戻す（省略時は最新）"),
-    "help.verb.status": ("how the daemon is", "デーモンの様子"),
+    "help.verb.status": ("how the daemon and the line to the internet are", "デーモンと回線の様子"),
     "help.verb.presets": ("known services and their defaults", "知っているサービスとその既定値"),
     "help.verb.apply": (
         "make the ledger agree with the config file",

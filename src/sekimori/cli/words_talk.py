@@ -312,6 +312,12 @@ TALK: Final[dict[str, tuple[str, str]]] = {
     "status.socket": ("socket", "ソケット"),
     "status.config": ("config file", "設定ファイル"),
     "status.not-there": ("{path} (not there)", "{path}（ありません）"),
+    "status.taken-back": (
+        "{path} (its text was taken back at {when}, unconfirmed; it is not applied until it changes, "
+        "or 'sekimori apply' is said)",
+        "{path}（この内容は確認されず {when} に元に戻されました。変更するか sekimori apply を"
+        "実行するまで適用しません）",
+    ),
     "status.zone": ("time zone", "タイムゾーン"),
     "status.planes": ("planes", "方式"),
     "status.counts": ("counts", "件数"),

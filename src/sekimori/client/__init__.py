@@ -72,9 +72,25 @@ class Client(Connection):
         """What this machine is as a gateway, and the WANs and LANs that were found."""
         return self._json("GET", "/v1/gateway")
 
+    def line(self) -> Json:
+        """What is known of the line to the internet; `wans` has the line of each WAN."""
+        return self._json("GET", "/v1/line")
+
+    def router(self) -> Json:
+        """The routers above: `routers`; and the mappings that they do not open: `refused`."""
+        return self._json("GET", "/v1/router")
+
     def bans(self) -> list[Json]:
         """Who is kept out."""
         return cast(list[Json], self._json("GET", "/v1/bans")["bans"])
+
+    def doors(self) -> Json:
+        """The doors for devices, and the rules that their requests have to pass."""
+        return self._json("GET", "/v1/doors")
+
+    def permissions(self) -> Json:
+        """The permission rules that hold, in order."""
+        return self._json("GET", "/v1/permissions")
 
     def doctor(self, mapping: str | None = None) -> Json:
         """What keeps packets from a mapping, or from any: `findings`, worst first; `remedies` that stand."""
@@ -152,6 +168,36 @@ class Client(Connection):
     def unban(self, address: str, plan: bool = False, why: str = "") -> Json:
         """Lift a ban. Answers an outcome."""
         return self._json("DELETE", f"/v1/bans/{quote(address, safe='')}{_query(plan=plan, why=why)}")
+
+    def change_doors(
+        self, doors: Mapping[str, Mapping[str, object] | None], plan: bool = False, why: str = ""
+    ) -> Json:
+        """Open doors with these terms (`interfaces`, `version`, `nonce`), and shut those that are None."""
+        return self._json("PATCH", "/v1/doors", {"doors": dict(doors), "plan": plan, "why": why})
+
+    def set_permissions(self, rules: Sequence[str] | None, plan: bool = False, why: str = "") -> Json:
+        """Put these permission rules in the place of all; None returns to the usual one."""
+        body = {"rules": None if rules is None else list(rules), "plan": plan, "why": why}
+        return self._json("PUT", "/v1/permissions", body)
+
+    def add_permission(self, rule: str, at: int | None = None, plan: bool = False, why: str = "") -> Json:
+        """Add a permission rule; None is last, but not where it would never decide."""
+        return self._json("POST", "/v1/permissions", {"rule": rule, "at": at, "plan": plan, "why": why})
+
+    def forget_permission(self, number: int, plan: bool = False, why: str = "") -> Json:
+        """Take a permission rule away. Answers an outcome."""
+        return self._json("DELETE", f"/v1/permissions/{number}{_query(plan=plan, why=why)}")
+
+    def adopt(
+        self, ref: str, fields: Mapping[str, object] | None = None, plan: bool = False, why: str = ""
+    ) -> Json:
+        """Make a lease the caller's own mapping: `for`, `until`, `permanent`, or the usual time."""
+        return self._json("POST", f"{_mapping(ref)}/adopt", {**(fields or {}), "plan": plan, "why": why})
+
+    def import_miniupnpd(self, file: str | None, text: str, plan: bool = False, why: str = "") -> Json:
+        """Take over a miniupnpd.conf; `file` is what it is called. Answers an outcome with `skipped`."""
+        body = {"text": text, "plan": plan, "why": why} | ({} if file is None else {"file": file})
+        return self._json("POST", "/v1/import/miniupnpd", body)
 
     def kill(self, mapping: str | None = None, source: str | None = None) -> int:
         """End live flows of a mapping, from an address or prefix, or both; how many."""

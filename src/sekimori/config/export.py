@@ -9,6 +9,7 @@ from typing import Any
 from sekimori.config.lines import show_key
 from sekimori.model.address import PortPair, PortRange, format_ports, format_spans, parse_ports
 from sekimori.model.decision import NamedList, Subject
+from sekimori.model.door import DoorName
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Asked, format_duration, format_instant
 from sekimori.model.mapping import Mapping
@@ -31,16 +32,20 @@ def export_toml(
     """All lists and mappings as TOML, for `parse_config` and an empty ledger.
 
     Terms and ends come back as they are: what was asked for a duration is written as the
-    time it ends, in `zone` with its offset. Mappings whose time is over are left out.
+    time it ends, in `zone` with its offset. Mappings whose time is over are left out, and so are leases:
+    they are their devices' own, and asked for again.
     `origin` names the ledger in the header.
     """
     named = sorted(snapshot.named_lists, key=lambda each: each.name)
     alive = sorted(
-        (mapping for mapping in snapshot if not mapping.lifetime.has_ended(now)),
+        (mapping for mapping in snapshot if mapping.lease is None and not mapping.lifetime.has_ended(now)),
         key=lambda mapping: mapping.name.lower(),
     )
-    lines = [*_header(zone, now, origin), f"# {_count(len(alive), 'mapping')}, {_count(len(named), 'list')}."]
-    lines += _setting_lines(snapshot, zone, now)
+    leases = sum(mapping.lease is not None for mapping in snapshot)
+    left_out = f"; {_count(leases, 'lease')} of devices left out" if leases else ""
+    counts = f"{_count(len(alive), 'mapping')}, {_count(len(named), 'list')}{left_out}"
+    lines = [*_header(zone, now, origin), f"# {counts}."]
+    lines += [*_setting_lines(snapshot, zone, now), *_door_lines(snapshot)]
     if named:
         lines += ["", "[lists]", *(line for each in named for line in _list_lines(each))]
     for mapping in alive:
@@ -70,6 +75,21 @@ def _setting_lines(snapshot: Snapshot, zone: str, now: float) -> Iterator[str]:
             until = _quote(format_instant(ban.expires_at, load_zone(zone)))
             reason = f"{{ reason = {reason}, until = {until} }}"
         yield f"{_quote(str(ban.prefix))} = {reason}  # {_owner(ban)}"
+
+
+def _door_lines(snapshot: Snapshot) -> Iterator[str]:
+    permissions = snapshot.permissions
+    if permissions is not None:
+        yield from ("", f"[doors]  # {_owner(permissions)}", "permissions = [")
+        yield from (f"    {_quote(str(rule))}," for rule in permissions.rules)
+        yield "]"
+    for name, door in snapshot.doors.items():
+        yield from ("", f"[doors.{name}]  # {_owner(door)}")
+        yield f"interfaces = {_array(iter(door.interfaces))}"
+        if name is DoorName.IGD:
+            yield f"version = {door.version}"
+        else:
+            yield f"nonce = {_quote(door.nonce)}"
 
 
 def _list_lines(named: NamedList) -> Iterator[str]:

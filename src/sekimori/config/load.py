@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from sekimori.config.doors import read_doors
 from sekimori.config.entry import explain, read_entry
 from sekimori.config.gateway import GATEWAY, read_bans
+from sekimori.config.line import read_line
 from sekimori.config.lines import KeyPath, Place, key_lines, last_statement_line
 from sekimori.config.schema import (
     ApiSettings,
@@ -31,13 +33,16 @@ from sekimori.model.request import Reading
 from sekimori.model.schedule import load_zone
 from sekimori.model.source import LAN, Sources, parse_prefix
 
-__all__ = ["load_config", "parse_config"]
+__all__ = ["load_config", "parse_config", "read_text"]
 
 _S = TypeVar("_S")
 _Readers = Mapping[str, Callable[[Any], object]]
 # By key: what turns its value into ours, or raises Unreadable or Problem with the reason.
 
-_SECTIONS: Final = ("daemon", "api", "relay", "policy", "network", "gateway", "bans", "lists", "mappings")
+_SECTIONS: Final = (
+    *("daemon", "api", "relay", "policy", "network", "line"),
+    *("gateway", "bans", "doors", "lists", "mappings"),
+)
 _SOCKET_BYTES: Final = 107
 """sun_path holds 108 with its closing zero (unix(7))."""
 _MOST_WORKERS: Final = 256
@@ -55,17 +60,25 @@ def load_config(path: Path, reading: Reading) -> Config:
         Problem: `no-config` when it cannot be read, or what `parse_config` raises.
     """
     path = Path(os.path.abspath(path))
+    return parse_config(read_text(path), path, reading)
+
+
+def read_text(path: Path) -> str:
+    """The text of a config file, without the byte order mark which some editors put in front.
+
+    Raises:
+        Problem: `no-config` when it cannot be read, `bad-config` when it is not UTF-8.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise Problem("no-config", file=str(path), why=os_cause(error)) from None
     try:
-        text = data.decode()
+        return data.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         byte = cause("at-byte", byte=f"0x{data[error.start]:02x}")
         raise Problem("bad-config", file=str(path), line=line, key=byte, why=cause("not-utf8")) from None
-    return parse_config(text, path, reading)
 
 
 def parse_config(text: str, path: Path, reading: Reading) -> Config:
@@ -76,7 +89,7 @@ def parse_config(text: str, path: Path, reading: Reading) -> Config:
     Raises:
         Problem: `unknown-key` or `bad-config`, with file, line and key.
     """
-    text = text.removeprefix("\ufeff")  # a byte order mark, which some editors put in front
+    text = text.removeprefix("\ufeff")  # of a file that was read elsewhere
     # One file, one owner: without '..', but not resolved, for a symlink outlives what it leads to.
     path = Path(os.path.normpath(path))
     document, lines = _parse_toml(text, str(path))
@@ -96,10 +109,12 @@ def parse_config(text: str, path: Path, reading: Reading) -> Config:
         relay=_read_section(RelaySettings, _RELAY, document, root.at("relay")),
         policy=policy,
         network=_read_section(NetworkSection, _NETWORK, document, root.at("network")),
+        line=read_line(_table(document, root.at("line")), root.at("line")),
         gateway=_read_section(GatewaySettings, GATEWAY, document, root.at("gateway"))
         if "gateway" in document
         else None,
         bans=read_bans(_table(document, root.at("bans")), root.at("bans"), zoned),
+        doors=read_doors(_table(document, root.at("doors")), root.at("doors")),
         lists=_read_lists(document, root.at("lists")),
         mappings=_read_mappings(document, root.at("mappings"), zoned),
         text=text,

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
 from sekimori.config.lines import Place
 from sekimori.model.address import IPNetwork
+from sekimori.model.door import DoorName
+from sekimori.model.lease import NonceRule
 from sekimori.model.lifetime import Asked
+from sekimori.model.linesettings import LineSettings
 from sekimori.model.mapping import Owner, OwnerKind
+from sekimori.model.permission import Permission
 from sekimori.model.request import FIELDS, Unsaid, Wish
 
 __all__ = [
@@ -19,11 +24,14 @@ __all__ = [
     "BanEntry",
     "Config",
     "DaemonSettings",
+    "DoorSettings",
+    "DoorsSection",
     "Entry",
     "GatewaySettings",
     "NetworkSection",
     "PolicySettings",
     "RelaySettings",
+    "digest_of",
 ]
 
 MAPPING_KEYS: Final = (*(word for word in FIELDS if word != "name"), "zone", "paused")
@@ -107,6 +115,26 @@ class BanEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class DoorSettings:
+    """`[doors.igd]` or `[doors.portmap]`. That the table is there opens the door."""
+
+    interfaces: tuple[str, ...]
+    version: int = 1
+    """Of igd: which IGD it says it is."""
+    nonce: NonceRule = NonceRule.SAME_SOURCE
+    """Of portmap: what it does with PCP requests that have another nonce."""
+
+
+@dataclass(frozen=True, slots=True)
+class DoorsSection:
+    """`[doors]`: the doors at which devices ask, and the rules by which they are answered."""
+
+    doors: Mapping[DoorName, DoorSettings] = field(default_factory=dict)
+    permissions: tuple[Permission, ...] | None = None
+    """None where the file does not say."""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One `[mappings.NAME]` table.
 
@@ -149,13 +177,25 @@ class Config:
     relay: RelaySettings = RelaySettings()
     policy: PolicySettings = PolicySettings()
     network: NetworkSection = NetworkSection()
+    line: LineSettings = field(default_factory=LineSettings)
     gateway: GatewaySettings | None = None
     bans: tuple[BanEntry, ...] = ()
+    doors: DoorsSection = field(default_factory=DoorsSection)
     lists: Mapping[str, tuple[IPNetwork, ...]] = field(default_factory=dict)
     mappings: tuple[Entry, ...] = ()
     text: str = ""
 
     @property
+    def digest(self) -> str:
+        """What tells its text from another."""
+        return digest_of(self.text)
+
+    @property
     def owner(self) -> Owner:
         """The owner of what this file declares."""
         return Owner(OwnerKind.FILE, str(self.path))
+
+
+def digest_of(text: str) -> str:
+    """What tells the text of a config file from another."""
+    return blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sekimori.config.doors import ask_for_doors
 from sekimori.config.gateway import ask_for_settings
 from sekimori.config.schema import Config, Entry
 from sekimori.config.terms import complete, differing, loses_risk
@@ -18,7 +19,7 @@ from sekimori.model.preset import Preset
 from sekimori.model.request import Ask, Change, Close, Define, Reading, Submit, Wish
 from sekimori.model.snapshot import Snapshot
 
-__all__ = ["Expired", "Sync", "plan_sync"]
+__all__ = ["Expired", "Sync", "plan_sync", "unconfirmed_notice"]
 
 Expired = Callable[[Owner, str], Mapping[str, Any] | None]
 """The document of an owner's mapping as it stood when its time ended, if that is the last thing
@@ -43,8 +44,8 @@ def plan_sync(
 ) -> Sync:
     """Compare the file with what its owner has in the ledger.
 
-    The asks come in the order gateway and bans, define, close, change, submit. What other owners have is left
-    alone; a name of theirs is asked for all the same, and refused by policy. A word taken out
+    The asks come in the order gateway and bans, doors, define, close, change, submit. What other owners have
+    is left alone; a name of theirs is asked for all the same, and refused by policy. A word taken out
     of an entry returns to its default. `lifetime` is the default in seconds that policy goes by,
     if another than the file's own. Pausing is the exception: where the file does not say
     `paused`, a mapping keeps the state that somebody gave it by hand. Durations run from the
@@ -57,7 +58,8 @@ def plan_sync(
     case = _Case(config.owner, snapshot, reading.now, expired, default)
     plans = [_plan_entry(entry, case) for entry in config.mappings]
     settings = ask_for_settings(config.owner, config.gateway, config.bans, snapshot, reading.now)
-    asks: list[Ask] = [*settings, *_define_lists(config, snapshot), *_close_gone(config, snapshot)]
+    doors = ask_for_doors(config.owner, config.doors, snapshot)
+    asks: list[Ask] = [*settings, *doors, *_define_lists(config, snapshot), *_close_gone(config, snapshot)]
     asks += [ask for plan in plans for ask in plan.changes]
     asks += [ask for plan in plans for ask in plan.opens]
     return Sync(tuple(asks), tuple(plan.notice for plan in plans if plan.notice is not None))
@@ -150,6 +152,18 @@ def _alter(entry: Entry, want: Wish, stands: PortMapping, *, ended: bool) -> _Pl
         preset = want.preset.name if isinstance(want.preset, Preset) else None
         change = replace(change, restore=replace(stands, accepted_risks=want.accepted_risks, preset=preset))
     return _Plan(changes=(change,), notice=_paused_notice(stands, entry))
+
+
+def unconfirmed_notice(config: Config) -> Notice:
+    """Word that a file is left as it is, because its text was taken back once."""
+    file = str(config.path)
+    return Notice(
+        "stays-taken-back",
+        f"{file} was not applied: its text was taken back, for nobody confirmed that they could still "
+        "come in. Change the file, or say 'sekimori apply', and 'sekimori confirm' over a new connection.",
+        f"{file} は適用していません: この内容は、接続できることが確認されなかったため元に戻されました。"
+        "ファイルを直すか、sekimori apply のあと新しい接続から sekimori confirm を実行してください。",
+    )
 
 
 def _ended_notice(mapping: PortMapping) -> Notice:

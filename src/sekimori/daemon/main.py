@@ -315,12 +315,12 @@ class _Daemon:
         path = self._settings.config.path
         context = Context(Owner(OwnerKind.FILE, str(path)), "file", "the daemon read it")
         try:
-            outcome, skipped = await self._views.sync(None, None, context, plan=False)
+            outcome, skipped = await self._views.sync(None, None, context, plan=False, unasked=True)
         except Problem as problem:
             _log.error("config_not_applied", file=str(path), problem=problem.title(), fix=problem.fix())
             return
         for notice in skipped:
-            _log.warning("config_skipped", file=str(path), notice=notice.en)
+            _log.warning("config_skipped", file=str(path), code=notice.code, notice=notice.en)
         if outcome.changes:
             _log.info("config_applied", file=str(path), changes=len(outcome.changes))
 

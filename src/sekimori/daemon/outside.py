@@ -135,4 +135,4 @@ def read_secret(directory: Path) -> bytes:
 def _above_of(facts: RouterFacts) -> Above | None:
     if facts.protocol is None or facts.heard_at is None:
         return None
-    return Above(str(facts.protocol), facts.address, facts.heard_at)
+    return Above(facts.protocol.label, facts.address, facts.heard_at)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from sekimori.config.export import export_toml
-from sekimori.config.load import load_config, parse_config
-from sekimori.config.schema import Config
-from sekimori.config.sync import plan_sync
+from sekimori.config.load import load_config, parse_config, read_text
+from sekimori.config.schema import Config, digest_of
+from sekimori.config.sync import plan_sync, unconfirmed_notice
 from sekimori.daemon.doors import Doors
 from sekimori.daemon.meters import Meters
 from sekimori.daemon.outside import Outside
@@ -31,8 +31,9 @@ from sekimori.model.decision import Notice, Verb
 from sekimori.model.door import DoorName
 from sekimori.model.errors import Problem
 from sekimori.model.events import Event
+from sekimori.model.lifetime import format_instant
 from sekimori.model.line import Line
-from sekimori.model.mapping import Owner
+from sekimori.model.mapping import Owner, OwnerKind
 from sekimori.model.request import Context, Reading
 from sekimori.model.snapshot import Snapshot
 from sekimori.policy.machine import Machine
@@ -159,6 +160,7 @@ class DaemonViews:
             "socket": str(self._settings.socket),
             "config": str(config),
             "config_exists": os.path.exists(config),  # as of now: `apply` reads it whenever it is there
+            "config_taken_back_at": self._taken_back_at(config),
             "zone": self._settings.zone,
             "revision": self._ledger.revision,
             "planes": self._meters.planes(),
@@ -170,9 +172,11 @@ class DaemonViews:
         return self._feed.subscribe()
 
     async def sync(
-        self, path: str | None, text: str | None, context: Context, plan: bool
+        self, path: str | None, text: str | None, context: Context, plan: bool, *, unasked: bool = False
     ) -> tuple[Outcome, tuple[Notice, ...]]:
         """Bring the ledger to what a config file says; also what was left out and why.
+
+        What nobody asked for just now (`unasked`) leaves alone a text that was taken back unconfirmed.
 
         Raises:
             Problem: the file cannot be read, or policy refuses it; nothing was changed.
@@ -183,8 +187,11 @@ class DaemonViews:
         plans = plan_sync(
             config, self._ledger.snapshot, reading, self._expired, lifetime=self._rules.lifetime
         )
+        taken_back = self._ledger.unconfirmed.get(config.owner)
+        if unasked and plans.asks and taken_back is not None and taken_back.text == config.digest:
+            return Outcome(plan, None, ()), (unconfirmed_notice(config),)
         why = context.why or f"by {context.actor.label['en']}"
-        as_file = Context(config.owner, "file", why, context.caller)
+        as_file = Context(config.owner, "file", why, context.caller, config.digest)
         outcome = await (self._gate.explain if plan else self._gate.enact)(plans.asks, as_file)
         return outcome, (*plans.skipped, *self._need_restart(config))
 
@@ -197,6 +204,17 @@ class DaemonViews:
     def _expired(self, owner: Owner, name: str) -> Mapping[str, Any] | None:
         row = self._ledger.last_row_named(owner, name)
         return row.before if row is not None and row.verb is Verb.EXPIRE else None
+
+    def _taken_back_at(self, file: Path) -> str | None:
+        """When the text that stands in our own file was taken back unconfirmed; None where it was not."""
+        kept = self._ledger.unconfirmed.get(Owner(OwnerKind.FILE, str(file)))
+        if kept is None:
+            return None
+        try:
+            text = read_text(file)
+        except Problem:  # not there, or no text: then it is another than it was
+            return None
+        return format_instant(kept.at) if digest_of(text) == kept.text else None
 
     def _need_restart(self, config: Config) -> tuple[Notice, ...]:
         """Settings of our own file that only the next start takes up."""

@@ -34,11 +34,36 @@ DOORS: Final[dict[str, tuple[str, str]]] = {
         "{text} is the address of no single device",
         "{text} は 1 台の機器のアドレスではありません",
     ),
-    "not-a-door": ("the doors are {names}", "窓口は {names} です"),
     "igd-versions": ("IGD has versions 1 and 2", "IGD のバージョンは 1 と 2 です"),
     "nonce-rules": (
         "it is strict or same-source",
         "strict か same-source のどちらかです",
+    ),
+    "only-of-door": ("only the door {door} has it", "窓口 {door} にだけあります"),
+    "not-rules": (
+        'it is not a list of rules, such as ["allow 192.168.1.0/24", "deny all"]',
+        'ルールのリスト（["allow 192.168.1.0/24", "deny all"] など）ではありません',
+    ),
+    "at-line": ("the whole line", "行全体"),
+    "miniupnpd-line": (
+        "it is neither a rule nor an option with a value (option=value)",
+        "ルールでも、値のある項目（項目=値）でもありません",
+    ),
+    "miniupnpd-rule": (
+        'a rule is: allow or deny, outside ports, address/length, inside ports, and perhaps a "pattern"',
+        'ルールは、allow か deny、外側ポート、アドレス/長さ、内側ポートの順に書きます（"パターン" は任意）',
+    ),
+    "miniupnpd-ports": (
+        "{text} is neither a port nor a range of ports",
+        "{text} はポートでもポートの範囲でもありません",
+    ),
+    "miniupnpd-prefix": (
+        "{text} is no IPv4 address, and no prefix of some",
+        "{text} は IPv4 のアドレスでもプレフィックスでもありません",
+    ),
+    "posix-pattern": (
+        "the pattern {text} cannot be carried over: character {at} has no equal here",
+        "パターン {text} は移せません: {at} 文字目に当たるものがここにありません",
     ),
     "listens": ("{where} cannot be listened on: {why}", "{where} で待ち受けられません: {why}"),
 }

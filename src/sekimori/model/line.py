@@ -135,7 +135,7 @@ class Above:
     """The router above, which has answered.
 
     Attributes:
-        protocol: the one it answered by: `pcp`, `natpmp`, `upnp`.
+        protocol: the one it answered by, as people write it: PCP, NAT-PMP, UPnP.
         address: its outside address; None where it did not tell.
         at: Unix seconds.
     """

@@ -18,7 +18,7 @@ from sekimori.client import Client
 from sekimori.doors.api.access import Access
 from sekimori.doors.api.app import create_app
 from sekimori.doors.api.feed import Feed
-from sekimori.doors.api.ports import Doctor
+from sekimori.doors.api.ports import Doctor, RouterTold
 from sekimori.doors.api.server import serve
 from sekimori.doors.api.stream import Pace
 from sekimori.gate import LocalGate, Outcome
@@ -28,9 +28,12 @@ from sekimori.ledger.store import Ledger
 from sekimori.model.actual import Counters, Flow, SourceUse, Status
 from sekimori.model.address import IPNetwork
 from sekimori.model.decision import Notice
+from sekimori.model.door import DoorName
 from sekimori.model.errors import Problem
 from sekimori.model.events import Event
+from sekimori.model.judging import judge
 from sekimori.model.lifetime import Lifetime
+from sekimori.model.line import Inputs, Line
 from sekimori.model.pending import Pending
 from sekimori.model.request import Ask, Context, Reading
 from sekimori.model.snapshot import Snapshot
@@ -43,10 +46,12 @@ from sekimori.reconcile.desired import Desired
 from sekimori.reconcile.devices import Devices
 from sekimori.reconcile.engine import GROUND, Engine
 from sekimori.reconcile.names import Names
+from sekimori.reconcile.ports import Plane
 from sekimori.reconcile.writer import Writer
 from sekimori.testing.clock import FakeClock
 from sekimori.testing.lan import FakeLan
 from sekimori.testing.machine import FakeMachine
+from sekimori.testing.world import FakeRouter
 from tests.observe.diagnose.ward import Ward
 
 PRESETS = load_presets()
@@ -78,6 +83,10 @@ class World:
     facts: FakeMachine = field(default_factory=FakeMachine)
     killed: list[tuple[str | None, IPNetwork | None]] = field(default_factory=list)
     synced: list[tuple[str | None, str | None, Context, bool]] = field(default_factory=list)
+    closed: dict[DoorName, dict[str, Problem]] = field(default_factory=dict)
+    judged: list[Inputs] = field(default_factory=list)
+    routers: list[RouterTold] = field(default_factory=list)
+    above: FakeRouter = field(default_factory=FakeRouter)
     doctor: Doctor = field(default_factory=lambda: Ward(Path("/nonexistent")).clinic)
 
     # -- the gate ----------------------------------------------------------------
@@ -115,6 +124,9 @@ class World:
     def machine(self) -> Machine:
         return self.facts.machine
 
+    def door_problems(self) -> Mapping[DoorName, Mapping[str, Problem]]:
+        return self.closed
+
     def ground_problem(self) -> Problem | None:
         return self.engine.problem(GROUND)
 
@@ -127,6 +139,15 @@ class World:
 
     def status_of(self, mapping_id: str) -> Status:
         return self.engine.status(mapping_id)
+
+    def line(self) -> Line:
+        return judge(self.judged[0] if self.judged else Inputs(self.clock.now()))
+
+    def lines(self) -> Sequence[Line]:
+        return [judge(each) for each in self.judged]
+
+    def router_facts(self) -> Sequence[RouterTold]:
+        return self.routers
 
     async def counters(self, ids: Sequence[str] | None = None) -> Mapping[str, Counters]:
         return self.measured
@@ -166,16 +187,20 @@ def make_world(depth: int = 1000) -> World:
     clock, feed = FakeClock(), Feed(depth)
     ledger = Ledger.open(Path("/nonexistent"), memory=True)
     writer = Writer(ledger, feed.publish)
-    plane = MemoryPlane()
+    plane, above = MemoryPlane(), FakeRouter()
+    above.stands = False
+    planes: dict[str, Plane] = {"relay": plane, "router": above}
     names = Names(Hosts(), clock, lambda _host: None)
     devices = Devices(FakeLan(), clock, lambda _target: None)
-    desired = Desired(lambda: ledger.snapshot, names, devices, {"relay": plane}, grace=30)
-    engine = Engine(writer, {"relay": plane}, clock, desired, feed.publish)
+    desired = Desired(lambda: ledger.snapshot, names, devices, planes, grace=30)
+    engine = Engine(writer, planes, clock, desired, feed.publish)
     numbers = itertools.count(1)
     facts = FakeMachine()
-    rules = Rules(lambda: f"m{next(numbers)}", PRESETS.danger_for, (plane,), machine=facts.machine)
-    gate = LocalGate(writer, engine, {"relay": plane}, names, devices, clock, rules)
-    return World(ledger, gate, engine, clock, feed, plane, facts=facts)
+    rules = Rules(
+        lambda: f"m{next(numbers)}", PRESETS.danger_for, (plane,), machine=facts.machine, router=above
+    )
+    gate = LocalGate(writer, engine, planes, names, devices, clock, rules)
+    return World(ledger, gate, engine, clock, feed, plane, facts=facts, above=above)
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sekimori.doors.api import shapes
+from sekimori.doors.api.services import PresetsBody
+from sekimori.doors.api.stream import StatusBody
 from sekimori.model.actual import Counters, Flow, SourceUse
 from sekimori.model.errors import Problem
 
@@ -133,6 +135,14 @@ async def test_list_and_get(served: Served) -> None:
     assert view["counters"]["last_flow_at"] == "2025-06-15T15:06:40+00:00"
     for ref in ("web", "WEB", "m1", "8080", "tcp/8080"):
         assert await served.call(served.client.get, ref) == view
+
+
+async def test_what_is_new_has_counted_nothing_and_is_not_asked(served: Served) -> None:
+    served.world.measured["m1"] = Counters(flows_total=7)
+    opened = await served.call(served.client.open, WEB)
+    assert opened["mappings"][0]["counters"]["flows_total"] == 0
+    edited = await served.call(served.client.edit, "web", {"limit": "5/min"})
+    assert edited["mappings"][0]["counters"]["flows_total"] == 7
 
 
 async def test_the_list_is_whole_and_in_order_beyond_a_batch(served: Served) -> None:
@@ -296,7 +306,7 @@ async def test_apply_takes_absolute_paths_only(served: Served, file: str) -> Non
 
 async def test_presets(served: Served) -> None:
     everything = await served.call(served.client.presets)
-    check(shapes.PresetsBody, {"presets": everything})
+    check(PresetsBody, {"presets": everything})
     assert len(everything) == len(served.world.presets.all())
     ssh = await served.call(served.client.preset, "ssh")
     assert (ssh["name"], ssh["risk"], ssh["from"]) == ("ssh", "admin", "lan")
@@ -321,9 +331,10 @@ async def test_a_preset_lends_its_title_and_risk(served: Served) -> None:
 
 async def test_status_says_who_you_are(served: Served) -> None:
     status = await served.call(served.client.status)
-    check(shapes.StatusBody, status)
+    check(StatusBody, status)
     assert status["you"] == {"name": getpass.getuser(), "role": "admin"}
     assert status["started_at"] == "2025-06-15T15:06:40+00:00"
+    assert (status["line"]["interface"], status["line"]["inbound4"]["answer"]) == (None, "unknown")
 
 
 async def test_notices_come_in_the_language_asked_for(served: Served) -> None:

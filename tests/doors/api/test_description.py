@@ -47,6 +47,7 @@ pytestmark = pytest.mark.loopback
 
 TAKES_ANYTHING = {"/v1/mappings", "/v1/mappings/{ref}", "/v1/mappings/{ref}/who", "/v1/presets/{name}"}
 TAKES_ANYTHING |= {"/v1/status", "/v1/export", "/v1/gateway", "/v1/bans", "/v1/pending"}
+TAKES_ANYTHING |= {"/v1/doors", "/v1/permissions", "/v1/line", "/v1/router"}
 """What is read there is a text that any text may be, or nothing."""
 
 OPERATIONS = [

@@ -8,7 +8,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI
 
-from sekimori.doors.api import bans, confirm, doctor, gateway, journal, mappings, services, stream, sync
+from sekimori.doors.api import (
+    bans,
+    confirm,
+    devicedoors,
+    doctor,
+    gateway,
+    imports,
+    journal,
+    line,
+    mappings,
+    permissions,
+    services,
+    stream,
+    sync,
+)
 from sekimori.doors.api.access import Access
 from sekimori.doors.api.desk import Desk
 from sekimori.doors.api.entrance import Entrance
@@ -25,11 +39,15 @@ __all__ = ["create_app"]
 _ROUTERS: Final = (
     mappings.router,
     gateway.router,
+    line.router,
     bans.router,
+    devicedoors.router,
+    permissions.router,
     doctor.router,
     confirm.router,
     journal.router,
     sync.router,
+    imports.router,
     services.router,
     stream.router,
 )

@@ -7,11 +7,14 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sekimori.model.actual import Counters, Flow, SourceUse, Status
-from sekimori.model.address import IPNetwork
+from sekimori.model.address import IPAddress, IPNetwork
+from sekimori.model.causes import Text
 from sekimori.model.decision import Notice
+from sekimori.model.door import DoorName
 from sekimori.model.errors import Problem
 from sekimori.model.events import Event
 from sekimori.model.finding import Applied, Examination, Treatment
+from sekimori.model.line import Line
 from sekimori.model.request import Context, Reading
 from sekimori.model.snapshot import Snapshot
 from sekimori.policy.machine import Machine
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from sekimori.gate import Outcome
     from sekimori.ledger.journal import Revision
 
-__all__ = ["Doctor", "Lagged", "Views"]
+__all__ = ["Doctor", "Lagged", "RouterTold", "Views"]
 
 
 class Lagged(Exception):  # noqa: N818 - it names what happened to a reader, not a fault
@@ -78,6 +81,70 @@ class Doctor(Protocol):
         ...
 
 
+class RouterTold(Protocol):
+    """One router above, as the plane tells that asks it (`planes.router.facts.RouterFacts`)."""
+
+    @property
+    def interface(self) -> str:
+        """The WAN it is reached by."""
+        ...
+
+    @property
+    def local(self) -> IPAddress:
+        """This machine's address there."""
+        ...
+
+    @property
+    def gateway(self) -> IPAddress:
+        """The router's address."""
+        ...
+
+    @property
+    def presence(self) -> str:
+        """Whether it answers: `unknown`, `there`, `none`, `silent`."""
+        ...
+
+    @property
+    def protocol(self) -> str | None:
+        """`pcp`, `natpmp` or `upnp`; None where it answers none."""
+        ...
+
+    @property
+    def answered(self) -> Sequence[str]:
+        """All the protocols that it answered."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """Its own words for what it is; "" where it does not say."""
+        ...
+
+    @property
+    def address(self) -> IPAddress | None:
+        """Its outside address; None where it did not tell."""
+        ...
+
+    @property
+    def address_doubt(self) -> Text | None:
+        """Why that is no address of the internet; None where it is one."""
+        ...
+
+    @property
+    def epoch(self) -> int | None:
+        """Seconds since it lost its state last, as it said when it was last heard."""
+        ...
+
+    @property
+    def heard_at(self) -> float | None:
+        """Unix seconds of its last answer; None where there was none."""
+        ...
+
+    @property
+    def lasting_only(self) -> bool:
+        """Whether it keeps entries only without an end."""
+        ...
+
+
 class Views(Protocol):
     """The daemon as its readers see it. But for `history`, what does not await returns at once."""
 
@@ -102,6 +169,22 @@ class Views(Protocol):
 
     def ground_problem(self) -> Problem | None:
         """Why the gateway or the bans are not wholly real now."""
+        ...
+
+    def door_problems(self) -> Mapping[DoorName, Mapping[str, Problem]]:
+        """Why doors for devices do not answer, by door and interface; none of those where they do."""
+        ...
+
+    def line(self) -> Line:
+        """The line as a whole: IPv4 by the WAN that is preferred for it, and IPv6 by its own."""
+        ...
+
+    def lines(self) -> Sequence[Line]:
+        """The line of each WAN, the preferred one first."""
+        ...
+
+    def router_facts(self) -> Sequence[RouterTold]:
+        """The routers above, one for each WAN that has one."""
         ...
 
     def status_of(self, mapping_id: str) -> Status:

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from sekimori.doors.api.waiting import render_wait
-from sekimori.model.actual import Counters, Flow, SourceUse, State, Status
-from sekimori.model.decision import Made, NamedList, Notice
+from sekimori.model.actual import Counters, Flow, HopStatus, SourceUse, State, Status
+from sekimori.model.decision import Made, Notice, kind_of
 from sekimori.model.events import Armed, Committed, Confirmed, Event, Reverted
-from sekimori.model.gateway import Ban, Gateway
+from sekimori.model.lease import LeaseTerms
 from sekimori.model.lifetime import Asked, format_duration, format_instant
 from sekimori.model.mapping import Mapping, MappingKind, OwnerKind
 from sekimori.model.preset import Preset, RiskClass
@@ -41,7 +41,6 @@ _INSTANTS = ("expires_at", "created_at")
 _BOOKKEEPING = frozenset({"id", "owner", "revision", "created_at"})
 """Fields of a document that nobody asks for: they are no part of what changed."""
 _NO_COUNTERS = Counters()
-_SUBJECTS = {Mapping: "mapping", NamedList: "list", Gateway: "gateway", Ban: "ban"}
 
 
 def render_terms(mapping: Mapping, presets: Presets) -> Json:
@@ -55,6 +54,7 @@ def render_terms(mapping: Mapping, presets: Presets) -> Json:
         "kind": str(mapping.kind),
         "owner": document["owner"],
         "managed_by": mapping.owner.id if mapping.owner.kind is OwnerKind.FILE else None,
+        "lease": None if mapping.lease is None else _render_lease(mapping.lease),
         "ports": document["ports"],
         "to": mapping.target_text,
         "host": document["to"],
@@ -119,7 +119,7 @@ def render_change(change: Made) -> Json:
     subject = change.subject
     return _render_row(
         str(change.verb),
-        _SUBJECTS[type(subject)],
+        kind_of(subject),
         subject.name,
         None if change.before is None else change.before.to_document(),
         None if change.after is None else change.after.to_document(),
@@ -217,7 +217,20 @@ def _render_row(verb: str, subject: str, name: str, before: Json | None, after: 
 def _render_document(document: MappingABC[str, Any] | None) -> Json | None:
     if document is None:
         return None
-    return {key: _instant(value) if key in _INSTANTS else value for key, value in document.items()}
+    shown: Json = {key: _instant(value) if key in _INSTANTS else value for key, value in document.items()}
+    if "lease" in document:
+        shown["lease"] = _render_lease(LeaseTerms.from_document(document["lease"]))
+    return shown
+
+
+def _render_lease(lease: LeaseTerms) -> Json:
+    """How its device asked. Not the nonce: who knows it may change the lease where the rule is strict."""
+    return {
+        "protocol": str(lease.protocol),
+        "description": lease.description,
+        "lasting": lease.lasting,
+        "outbound": lease.outbound,
+    }
 
 
 def _render_status(status: Status | None, language: str) -> Json:
@@ -228,6 +241,7 @@ def _render_status(status: Status | None, language: str) -> Json:
             "checked_at": None,
             "problem": None,
             "targets": [],
+            "hops": [],
         }
     return {
         "state": str(status.state),
@@ -235,7 +249,12 @@ def _render_status(status: Status | None, language: str) -> Json:
         "checked_at": _instant(status.checked_at),
         "problem": None if status.problem is None else status.problem.body(language),
         "targets": list(status.targets),
+        "hops": [_render_hop(hop, language) for hop in status.hops],
     }
+
+
+def _render_hop(hop: HopStatus, language: str) -> Json:
+    return {"plane": hop.plane, "problem": None if hop.problem is None else hop.problem.body(language)}
 
 
 def _render_counters(counters: Counters) -> Json:

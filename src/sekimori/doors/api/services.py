@@ -5,20 +5,48 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from sekimori.doors.api.call import ViewerCall, json_response
 from sekimori.doors.api.render import render_preset
-from sekimori.doors.api.shapes import PresetsBody, PresetsQuery, PresetView
+from sekimori.doors.api.shapes import Asked, Text
 from sekimori.model.address import parse_ports
 from sekimori.model.causes import near
 from sekimori.model.errors import Problem
 from sekimori.model.preset import Preset
 from sekimori.presets.load import Presets
 
-__all__ = ["find_presets", "router"]
+__all__ = ["PresetsBody", "find_presets", "router"]
 
 router = APIRouter(prefix="/v1/presets", tags=["presets"])
+
+
+class PresetsQuery(Asked):
+    """Which presets."""
+
+    search: Text | None = Field(None, description="A word of the name, an alias, the title, or a port.")
+
+
+class PresetView(BaseModel):
+    """A known service."""
+
+    name: str
+    title: dict[str, str]
+    aliases: list[str]
+    ports: list[str]
+    risk: str
+    from_: str = Field(alias="from")
+    for_: str = Field(alias="for")
+    limit: str | None
+    danger: str | None = Field(description="The risk to accept before anyone may come in.")
+    note: dict[str, str]
+
+
+class PresetsBody(BaseModel):
+    """Known services."""
+
+    presets: list[PresetView]
 
 
 @router.get("", response_model=PresetsBody, summary="Known services")

@@ -17,7 +17,6 @@ __all__ = [
     "ChangeBody",
     "CloseQuery",
     "ConfirmView",
-    "EventsQuery",
     "ExtendBody",
     "HistoryBody",
     "HistoryQuery",
@@ -25,11 +24,7 @@ __all__ = [
     "MappingsBody",
     "OpenBody",
     "OutcomeBody",
-    "PresetView",
-    "PresetsBody",
-    "PresetsQuery",
     "ProblemBody",
-    "StatusBody",
     "UndoBody",
     "WhoBody",
     "Written",
@@ -159,18 +154,6 @@ class HistoryQuery(Asked):
     subject: Text | None = Field(None, description="The name or id of a mapping or list.")
 
 
-class PresetsQuery(Asked):
-    """Which presets."""
-
-    search: Text | None = Field(None, description="A word of the name, an alias, the title, or a port.")
-
-
-class EventsQuery(Asked):
-    """Which events."""
-
-    counters: bool = Field(False, description="Also all mappings with their counters, once a second.")
-
-
 class ProblemBody(BaseModel):
     """Why something cannot be done, and what to do instead (RFC 9457)."""
 
@@ -184,6 +167,13 @@ class ProblemBody(BaseModel):
     fixes: list[str]
 
 
+class HopView(BaseModel):
+    """One hop of a path."""
+
+    plane: str = Field(examples=["router"])
+    problem: ProblemBody | None = Field(description="Why it is not there; null where it is.")
+
+
 class StatusView(BaseModel):
     """The state of a mapping as it was last found. A planned one has no instants."""
 
@@ -192,6 +182,7 @@ class StatusView(BaseModel):
     checked_at: Instant | None
     problem: ProblemBody | None
     targets: list[str] = Field(description="The numeric addresses that flows are sent to now.")
+    hops: list[HopView] = Field(description="Each hop in the order of the path, where there are several.")
 
 
 class CountersView(BaseModel):
@@ -216,6 +207,15 @@ class AskedView(BaseModel):
     value: str
 
 
+class LeaseView(BaseModel):
+    """How a device asked for a mapping."""
+
+    protocol: Literal["igd", "pcp", "nat-pmp"]
+    description: str = Field(description="The device's own words: the text of a stranger, to be escaped.")
+    lasting: bool = Field(description="Asked for without an end; it is renewed while its device is there.")
+    outbound: bool = Field(description="For one remote peer only (PCP's PEER).")
+
+
 class MappingView(BaseModel):
     """An outside port that leads to an inside target."""
 
@@ -226,6 +226,7 @@ class MappingView(BaseModel):
     )
     owner: str = Field(examples=["person:alice"])
     managed_by: str | None = Field(description="The config file that owns it.")
+    lease: LeaseView | None = Field(description="null where no device asked for it by itself.")
     ports: str = Field(examples=["tcp/8080:80"])
     to: str = Field(examples=["192.168.1.5:80"])
     host: str
@@ -271,7 +272,7 @@ class ChangeView(BaseModel):
     """One change. null before is new, null after is gone."""
 
     verb: str
-    subject: Literal["mapping", "list", "gateway", "ban"]
+    subject: Literal["mapping", "list", "gateway", "ban", "door", "permissions"]
     name: str
     before: dict[str, Any] | None
     after: dict[str, Any] | None
@@ -372,40 +373,3 @@ class HistoryBody(BaseModel):
     """Revisions, newest first."""
 
     revisions: list[RevisionView]
-
-
-class PresetView(BaseModel):
-    """A known service."""
-
-    name: str
-    title: dict[str, str]
-    aliases: list[str]
-    ports: list[str]
-    risk: str
-    from_: str = Field(alias="from")
-    for_: str = Field(alias="for")
-    limit: str | None
-    danger: str | None = Field(description="The risk to accept before anyone may come in.")
-    note: dict[str, str]
-
-
-class PresetsBody(BaseModel):
-    """Known services."""
-
-    presets: list[PresetView]
-
-
-class YouView(BaseModel):
-    """Who asks."""
-
-    name: str
-    role: Literal["viewer", "admin"]
-
-
-class StatusBody(BaseModel):
-    """The daemon."""
-
-    model_config = ConfigDict(extra="allow")
-
-    version: str
-    you: YouView

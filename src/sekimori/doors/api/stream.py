@@ -6,21 +6,23 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from sekimori.doors.api.call import Call, ViewerCall, json_response
+from sekimori.doors.api.line import LineSummary, render_summary
 from sekimori.doors.api.ports import Lagged
 from sekimori.doors.api.render import Json, render_event
-from sekimori.doors.api.shapes import EventsQuery, StatusBody
+from sekimori.doors.api.shapes import Asked
 from sekimori.model.errors import Problem
 from sekimori.model.events import Event
 from sekimori.model.lifetime import format_instant
 
-__all__ = ["EventStream", "Pace", "router"]
+__all__ = ["EventStream", "EventsQuery", "Pace", "StatusBody", "router"]
 
 router = APIRouter(prefix="/v1", tags=["daemon"])
 
@@ -38,6 +40,29 @@ class Pace:
     counters: float = 1.0
     keep_alive: float = 15.0
     stall: float = 10.0
+
+
+class EventsQuery(Asked):
+    """Which events."""
+
+    counters: bool = Field(False, description="Also all mappings with their counters, once a second.")
+
+
+class YouView(BaseModel):
+    """Who asks."""
+
+    name: str
+    role: Literal["viewer", "admin"]
+
+
+class StatusBody(BaseModel):
+    """The daemon."""
+
+    model_config = ConfigDict(extra="allow")
+
+    version: str
+    line: LineSummary
+    you: YouView
 
 
 @router.get("/status", response_model=StatusBody, summary="The daemon")
@@ -183,4 +208,5 @@ def _about(call: Call) -> Json:
     started = about.get(_INSTANT)
     if isinstance(started, int | float):
         about = {**about, _INSTANT: format_instant(started)}
-    return {**about, "you": {"name": call.visitor.name, "role": call.visitor.role.name.lower()}}
+    line = render_summary(call.views.line(), call.language)
+    return {**about, "line": line, "you": {"name": call.visitor.name, "role": call.visitor.role.name.lower()}}

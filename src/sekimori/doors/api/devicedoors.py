@@ -1,0 +1,220 @@
+"""Routes of the doors at which devices ask: which are open and where, and what devices leased by them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from sekimori.doors.api.call import AdminCall, Call, ViewerCall, json_response
+from sekimori.doors.api.gateway import PlanQuery
+from sekimori.doors.api.permissions import PermissionsView, render_permissions
+from sekimori.doors.api.render import Json
+from sekimori.doors.api.shapes import Asked, Instant, OutcomeBody, ProblemBody, Text, Written
+from sekimori.model.address import Interface, parse_on
+from sekimori.model.causes import cause
+from sekimori.model.door import DisableDoor, Door, DoorName, EnableDoor
+from sekimori.model.errors import Problem
+from sekimori.model.lease import Adopt, LeaseProtocol, NonceRule
+from sekimori.model.lifetime import format_instant
+from sekimori.model.mapping import OwnerKind
+from sekimori.model.request import UNSAID, read_lifetime
+from sekimori.model.snapshot import Snapshot
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1", tags=["doors for devices"])
+
+_SERVED_BY: Final = {
+    LeaseProtocol.IGD: DoorName.IGD,
+    LeaseProtocol.PCP: DoorName.PORTMAP,
+    LeaseProtocol.NATPMP: DoorName.PORTMAP,
+}
+
+Which = Annotated[
+    Literal["igd", "portmap"], Path(description="igd is UPnP; portmap is NAT-PMP and PCP.", examples=["igd"])
+]
+Ref = Annotated[
+    str, Path(description="A name, an id, or the outside port it alone holds.", examples=["tcp-8080"])
+]
+
+
+class DoorTerms(Asked):
+    """How a door is to answer. null is as it stands; of a new one, the default."""
+
+    interfaces: list[Text] | None = Field(
+        None, description="Interfaces of LANs; needed for a door that is shut.", examples=[["lan0"]]
+    )
+    version: Literal[1, 2] | None = Field(None, description="Which IGD the door igd says it is. New: 1.")
+    nonce: Literal["same-source", "strict"] | None = Field(
+        None,
+        description="What portmap does with PCP requests whose nonce is another than the lease's. "
+        "New: same-source, which lets the device that has the lease change it.",
+    )
+
+
+class DoorBody(Written, DoorTerms):
+    """How one door is to answer."""
+
+
+class DoorsBody(Written):
+    """Several doors at once, in one revision."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    doors: dict[Literal["igd", "portmap"], DoorTerms | None] = Field(
+        description="By name, how it is to answer; null shuts it. What is not named stays as it is.",
+        examples=[{"igd": {"interfaces": ["lan0"]}, "portmap": None}],
+    )
+
+
+class AdoptBody(Written):
+    """How long the mapping is to stand, from now; the usual time unless said."""
+
+    for_: Text | None = Field(None, alias="for", description="A duration.", examples=["30d"])
+    until: Text | None = Field(None, examples=["2026-12-01 18:00"])
+    permanent: Text | None = Field(None, examples=["the console of the living room"])
+
+    def words(self) -> dict[str, object]:
+        """The words of its lifetime that were said."""
+        return self.model_dump(by_alias=True, exclude_none=True, include={"for_", "until", "permanent"})
+
+
+class PlaceView(BaseModel):
+    """An interface on which a door is to answer."""
+
+    interface: str
+    problem: ProblemBody | None = Field(description="Why it does not answer there now.")
+
+
+class DoorView(BaseModel):
+    """A door, open or shut."""
+
+    name: Literal["igd", "portmap"]
+    enabled: bool
+    interfaces: list[PlaceView]
+    version: int | None = Field(description="Which IGD it says it is; null of other doors.")
+    nonce: str | None = Field(description="What it does with another nonce; null of other doors.")
+    owner: str | None = Field(examples=["person:alice"])
+    managed_by: str | None = Field(description="The config file that owns it.")
+    created_at: Instant | None
+    leases: int = Field(description="How many mappings stand that devices asked for by its protocols.")
+
+
+class DoorsView(BaseModel):
+    """The doors for devices, and the rules that every request has to pass."""
+
+    doors: list[DoorView]
+    permissions: PermissionsView
+
+
+@router.get("/doors", response_model=DoorsView, summary="The doors for devices, and their rules")
+async def list_doors(call: ViewerCall) -> Response:
+    """Which doors are open, where, and what keeps them from answering."""
+    snapshot, problems = call.views.snapshot(), call.views.door_problems()
+    leases = _count_leases(snapshot)
+    shown = [
+        _render_door(name, snapshot.doors.get(name), problems.get(name, {}), call.language)
+        | {"leases": leases[name]}
+        for name in DoorName
+    ]
+    return json_response({"doors": shown, "permissions": render_permissions(snapshot.permissions)})
+
+
+@router.patch("/doors", response_model=OutcomeBody, summary="Open and shut several doors at once")
+async def change_doors(body: DoorsBody, call: AdminCall) -> Response:
+    """All of it in one revision, or nothing."""
+    asks = [
+        DisableDoor(DoorName(name)) if terms is None else EnableDoor(_read_door(DoorName(name), terms, call))
+        for name, terms in body.doors.items()
+    ]
+    return await call.enact(asks, body.plan, body.why)
+
+
+@router.put("/doors/{name}", response_model=OutcomeBody, summary="Open a door, or change how it answers")
+async def enable_door(name: Which, body: DoorBody, call: AdminCall) -> Response:
+    """Let devices ask there, by the permission rules."""
+    ask = EnableDoor(_read_door(DoorName(name), body, call))
+    return await call.enact([ask], body.plan, body.why)
+
+
+@router.delete("/doors/{name}", response_model=OutcomeBody, summary="Shut a door")
+async def disable_door(name: Which, query: Annotated[PlanQuery, Query()], call: AdminCall) -> Response:
+    """Let devices ask no more. What they leased stands until its end."""
+    return await call.enact([DisableDoor(DoorName(name))], query.plan, query.why)
+
+
+@router.post("/mappings/{ref:path}/adopt", response_model=OutcomeBody, summary="Make a lease your own")
+async def adopt_mapping(ref: Ref, body: AdoptBody, call: AdminCall) -> Response:
+    """Keep what a device opened: it can no longer change or end it."""
+    lifetime = read_lifetime(body.words(), call.views.reading())
+    ask = Adopt(ref, None if lifetime is UNSAID else lifetime)
+    return await call.enact([ask], body.plan, body.why)
+
+
+def _read_door(name: DoorName, terms: DoorTerms, call: Call) -> Door:
+    """The door that is wanted, with what was not said as it stands.
+
+    Raises:
+        Problem: `bad-value`.
+    """
+    for key, only in (("version", DoorName.IGD), ("nonce", DoorName.PORTMAP)):
+        said = getattr(terms, key)
+        if said is not None and name is not only:
+            raise Problem("bad-value", key=key, text=said, why=cause("only-of-door", door=str(only)))
+    stands = call.views.snapshot().doors.get(name)
+    usual = stands or Door(door=name, owner=call.visitor.owner, interfaces=())
+    said_on = terms.interfaces
+    return Door(
+        door=name,
+        owner=usual.owner,
+        interfaces=usual.interfaces if said_on is None else tuple(dict.fromkeys(map(_interface, said_on))),
+        version=usual.version if terms.version is None else terms.version,
+        nonce=usual.nonce if terms.nonce is None else NonceRule(terms.nonce),
+    )
+
+
+def _interface(text: str) -> str:
+    name = text.strip()
+    try:
+        known = isinstance(parse_on(name), Interface)
+    except Problem:
+        known = False
+    if not known:
+        raise Problem("bad-value", key="interfaces", text=text, why=cause("not-an-interface", text=text))
+    return name
+
+
+def _count_leases(snapshot: Snapshot) -> Counter[DoorName]:
+    return Counter(
+        _SERVED_BY[mapping.lease.protocol]
+        for owner in snapshot.leaseholders()
+        for mapping in snapshot.leases_of(owner)
+        if mapping.lease is not None
+    )
+
+
+def _render_door(
+    name: DoorName, door: Door | None, problems: Mapping[str, Problem], language: str
+) -> dict[str, Any]:
+    shut: Json = {"name": str(name), "enabled": False, "interfaces": []}
+    if door is None:
+        return shut | dict.fromkeys(("version", "nonce", "owner", "managed_by", "created_at"))
+    places = [(interface, problems.get(interface)) for interface in door.interfaces]
+    return {
+        "name": str(name),
+        "enabled": True,
+        "interfaces": [
+            {"interface": interface, "problem": None if problem is None else problem.body(language)}
+            for interface, problem in places
+        ],
+        "version": door.version if name is DoorName.IGD else None,
+        "nonce": str(door.nonce) if name is DoorName.PORTMAP else None,
+        "owner": str(door.owner),
+        "managed_by": door.owner.id if door.owner.kind is OwnerKind.FILE else None,
+        "created_at": format_instant(door.created_at),
+    }
