@@ -38,6 +38,10 @@ class Router(Ability, Protocol):
         """Whether there is one that opens ports when it is asked, and nothing comes in unless it does."""
         ...
 
+    def has_gone(self) -> bool:
+        """Whether there is surely none: not when one that answered is silent, for it may be restarting."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:

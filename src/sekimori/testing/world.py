@@ -84,12 +84,14 @@ class FakeRouter(MemoryPlane):
 
     Attributes:
         stands: whether there is one that answers.
+        silent: whether there is one that does not answer now.
         unfit: why it can make nothing; None while it can.
     """
 
     def __init__(self) -> None:
         super().__init__("router")
         self.stands = True
+        self.silent = False
         self.unfit: Text | None = None
 
     def unable(self, mapping: Mapping) -> Text | None:
@@ -97,8 +99,12 @@ class FakeRouter(MemoryPlane):
         return self.unfit
 
     def stands_before(self) -> bool:
-        """Whether there is one."""
-        return self.stands
+        """Whether there is one that answers."""
+        return self.stands and not self.silent
+
+    def has_gone(self) -> bool:
+        """Whether there is none."""
+        return not self.stands
 
 
 class World:

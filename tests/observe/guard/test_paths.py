@@ -63,3 +63,15 @@ async def test_one_that_the_router_refuses_does_not_keep_the_others(world: World
     await paths_of(world).look()
     assert [*router.held] == [second.id]
     assert {m.id: m.path for m in world.ledger.snapshot} == {first.id: (Hop("relay"),), second.id: BOTH}
+
+
+async def test_a_router_that_falls_silent_keeps_its_hops(world: World, router: FakeRouter) -> None:
+    router.stands = True
+    mapping = await world.open("8080", from_="anyone")
+    router.silent = True
+    await paths_of(world).look()
+    assert world.ledger.snapshot.get(mapping.id) == mapping
+    router.silent, router.stands = False, False
+    await paths_of(world).look()
+    assert [m.path for m in world.ledger.snapshot] == [(Hop("relay"),)]
+    assert not router.held

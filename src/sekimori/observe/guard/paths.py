@@ -67,6 +67,10 @@ class Paths:
         if mapping.via != "auto" or mapping.sources.is_lan:
             return False
         try:
-            return choose_path(mapping, self._rules) != mapping.path
+            path = choose_path(mapping, self._rules)
         except Problem:  # it cannot be made now at all, which its status says
             return False
+        router = self._rules.router
+        if len(path) < len(mapping.path) and router is not None and not router.has_gone():
+            return False  # a router that is restarting still has what it was told, or will be told again
+        return path != mapping.path
