@@ -70,19 +70,19 @@ def gateway(network: HomeNetwork) -> Iterator[DaemonProcess]:
 @pytest.fixture
 def home(network: HomeNetwork, gateway: DaemonProcess) -> Iterator[Home]:
     """The network as a test finds it: nothing is open. What it opens is relayed."""
-    with _at_home(network, gateway, "relay") as home:
+    with at_home(network, gateway, "relay") as home:
         yield home
 
 
 @pytest.fixture
 def kernel_home(network: HomeNetwork, gateway: DaemonProcess) -> Iterator[Home]:
     """The same network; what a test opens is carried by the gateway's kernel."""
-    with _at_home(network, gateway, "kernel") as home:
+    with at_home(network, gateway, "kernel") as home:
         yield home
 
 
 @contextmanager
-def _at_home(network: HomeNetwork, gateway: DaemonProcess, via: str) -> Iterator[Home]:
+def at_home(network: HomeNetwork, gateway: DaemonProcess, via: str) -> Iterator[Home]:
     with (
         Peers(network.visitor.call) as visitor,
         Peers(network.stranger.call) as stranger,

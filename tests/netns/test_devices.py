@@ -292,6 +292,27 @@ def test_a_name_is_found_by_mdns_and_proved_by_the_neighbour_table(at_home: Lan)
         at_home.tv.ip("address flush dev gateway scope global")
 
 
+@pytest.mark.parametrize("state", ["stale", "reachable"])
+def test_a_name_of_mdns_is_not_pinned_to_who_was_at_its_address_before(at_home: Lan, state: str) -> None:
+    at_home.tv.ip("address add 192.168.1.43/24 dev gateway", "route replace 224.0.0.0/4 dev gateway")
+    responder = at_home.tv.call(lambda: Responder("192.168.1.43", "192.168.1.43"))
+    entry = f"192.168.1.43 lladdr {NAS} nud {state} dev home"
+    at_home.net.gateway.ip(f"neighbour replace {entry}")  # nobody of that MAC address answers there
+
+    async def look() -> tuple[str, tuple[str, ...]]:
+        async with sight(LeaseFiles([])) as seen:
+            pinned = await seen.devices.learn(Target.parse_host("device:parlour"))
+            return pinned.mac, seen.devices.addresses(pinned)
+
+    try:
+        mac, addresses = run_in(at_home.net.gateway, look)
+        assert mac == TV
+        assert addresses[0] == "192.168.1.43"
+    finally:
+        responder.close()
+        at_home.tv.ip("address flush dev gateway scope global")
+
+
 class Responder:
     """Answers every mDNS question with one address, to the port it came from (RFC 6762 §6.7), from the
     source address it is given.

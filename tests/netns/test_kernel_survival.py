@@ -10,7 +10,8 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -317,3 +318,44 @@ def test_killed_in_the_middle_of_changes_the_next_start_makes_it_right(kernel_ho
 
 def _has_come_to(home: Home, revision: int) -> bool:
     return bool(home.daemon.client.history(limit=1)[0]["number"] >= revision)
+
+
+def test_newcomers_are_let_in_again_within_a_second_of_a_foreign_flush(kernel_home: Home) -> None:
+    home, gateway = kernel_home, kernel_home.net.gateway
+    home.daemon.client.enable_gateway(masquerade=True, firewall=True)
+    place = Place(home, 0)
+    took: list[tuple[float, float]] = []
+    for _ in range(5):
+        agree(home.daemon, gateway)
+        assert place.admits()
+        starved = _waited_for_cpu(home.daemon.pid)
+        began = time.monotonic()
+        gateway.run(["nft", "flush", "ruleset"])
+        eventually(lambda: _is_answered(home, place, _NEWCOMER), DEADLINE, 0)
+        took.append((time.monotonic() - began, _waited_for_cpu(home.daemon.pid) - starved))
+    told = ", ".join(f"{lasted:.3f} s ({waited:.3f} s without a CPU)" for lasted, waited in took)
+    print(f"let in again after {told}")
+    # What the daemon spent in the queue for a CPU is the machine's load, and no delay of its own.
+    assert all(lasted - waited < 1 for lasted, waited in took), told
+
+
+_NEWCOMER = 0.01
+"""Seconds that a newcomer waits for an answer, which takes less than one thousandth."""
+
+
+def _is_answered(home: Home, place: Place, within: float) -> bool:
+    """Whether a new flow of one datagram is answered at once."""
+    sock = home.visitor.datagrams(place.port, place.address).sock
+    with closing(sock):
+        sock.settimeout(within)
+        try:
+            sock.send(b"new")
+            return sock.recv(16) == b"new"
+        except (TimeoutError, ConnectionRefusedError):
+            return False
+
+
+def _waited_for_cpu(pid: int) -> float:
+    """Seconds that threads of a process were ready to run and did not (see sched-stats.rst of the kernel)."""
+    waits = [int(each.read_text().split()[1]) for each in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+    return sum(waits) / 1e9

@@ -286,3 +286,32 @@ def test_a_config_file_that_locks_out_is_taken_back_too(office: Office) -> None:
         assert office.knocks_in_vain(GATEWAY[0])
         assert finish(session)[0] == REVERTED
     assert office.run(GATEWAY[0]).returncode == LOGGED_IN
+
+
+def test_a_config_file_locks_out_once_and_not_again_at_the_next_start(office: Office) -> None:
+    daemon = office.daemon
+    text = daemon.config.read_text()
+    daemon.config.write_text(text + "[gateway]\nfirewall = true\n")
+    try:
+        session = office.start(GATEWAY[0], "apply")
+        assert office.knocks_in_vain(GATEWAY[0])
+        assert finish(session)[0] == REVERTED
+        told = daemon.log.count("stays-taken-back")
+        daemon.reload()
+        eventually(lambda: daemon.log.count("stays-taken-back") == told + 1)
+        daemon.restart()
+        assert daemon.log.count("stays-taken-back") == told + 2
+        shown = office.run(GATEWAY[0], "status")  # they can come in, and are told why
+        assert shown.returncode == LOGGED_IN
+        assert "its text was taken back" in shown.stdout
+        assert daemon.client.gateway()["enabled"] is False
+
+        session = office.start(GATEWAY[0], "apply")  # somebody says so: armed anew, and this time confirmed
+        assert office.run(INSIDE[0], "confirm", host=office.net.desktop).returncode == LOGGED_IN
+        assert finish(session)[0] == LOGGED_IN
+        assert "taken back" not in office.run(INSIDE[0], "status", host=office.net.desktop).stdout
+        daemon.restart()
+        assert daemon.client.gateway()["firewall"] is True
+    finally:
+        daemon.config.write_text(text)
+        daemon.client.apply(str(daemon.config))

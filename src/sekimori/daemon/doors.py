@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import structlog
@@ -15,7 +15,7 @@ from sekimori.model.door import Door, DoorName
 from sekimori.model.errors import Problem
 from sekimori.model.events import Committed, Event
 
-__all__ = ["Doors", "open_igd", "open_portmap"]
+__all__ = ["Doors", "igd_opener", "open_portmap"]
 
 Open = Callable[[Door, Gate, Inside], DeviceDoor]
 """What makes a door of its setting. Called when it is first needed: what it imports is loaded then."""
@@ -27,11 +27,15 @@ _LONGEST_WAIT: Final = 60.0
 _log = structlog.get_logger("doors")
 
 
-def open_igd(setting: Door, gate: Gate, inside: Inside) -> DeviceDoor:
-    """The UPnP door."""
-    from sekimori.doors.igd.door import IgdDoor
+def igd_opener(packets: Callable[[str], Awaitable[int]]) -> Open:
+    """What opens the UPnP door; it tells how many packets came in by a mapping, by its id."""
 
-    return IgdDoor(setting, gate, inside)
+    def open_igd(setting: Door, gate: Gate, inside: Inside) -> DeviceDoor:
+        from sekimori.doors.igd.door import IgdDoor
+
+        return IgdDoor(setting, gate, inside, packets=packets)
+
+    return open_igd
 
 
 def open_portmap(setting: Door, gate: Gate, inside: Inside) -> DeviceDoor:

@@ -17,7 +17,7 @@ from typing import Final
 
 import structlog
 
-from sekimori.daemon.doors import Doors, open_igd, open_portmap
+from sekimori.daemon.doors import Doors, igd_opener, open_portmap
 from sekimori.daemon.inside import DaemonInside
 from sekimori.daemon.meters import Meters
 from sekimori.daemon.outside import Outside
@@ -186,7 +186,7 @@ class _Daemon:
             feed,
             outside.address,
         )
-        opens = {DoorName.IGD: open_igd, DoorName.PORTMAP: open_portmap}
+        opens = {DoorName.IGD: igd_opener(self._meters.packets_in), DoorName.PORTMAP: open_portmap}
         self._doors = Doors(self._gate, inside, opens)
         self._departures = Departures(self._gate, inside, clock)
         outside.join(self._gate, rules)

@@ -98,6 +98,11 @@ class Meters:
         now = await asyncio.to_thread(meter.totals)
         meter.carried = {key: _less(value, now.get(key, Counters())) for key, value in kept.items()}
 
+    async def packets_in(self, mapping_id: str) -> int:
+        """How many packets came in by a mapping; 0 for one that nobody counts."""
+        found = (await self.counters([mapping_id])).get(mapping_id)
+        return 0 if found is None else found.packets_in
+
     def save(self) -> None:
         """Keep what has ended of the relay's figures."""
         standing = {mapping.id for mapping in self._ledger.snapshot}

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Final, Generic, TypeVar
@@ -29,6 +29,7 @@ FIRST_PAUSE: Final = 0.25
 
 RFC 6887 §8.1.1 would have 3 s first, which is longer than people wait; other clients of PCP hurry as well."""
 
+_LONGEST_USUAL: Final = 0.5
 _LONGEST_DATAGRAM: Final = 4096
 _AT_ONCE: Final = 64
 """Datagrams that are read before others of the loop get their turn."""
@@ -88,6 +89,8 @@ class RouterSocket:
         self._sock = sock
         self._loop = asyncio.get_running_loop()
         self._questions: list[_Question[object]] = []
+        self._usual = 0.0
+        """Seconds that answers take: a slow router is not asked the same thing again before it can answer."""
         self._loop.add_reader(sock.fileno(), self._read)
 
     async def ask(self, data: bytes, fits: Callable[[bytes], T | None], within: float) -> T:
@@ -107,13 +110,16 @@ class RouterSocket:
         self._questions.append(question)  # type: ignore[arg-type]  # offered bytes only
         try:
             async with asyncio.timeout(within):
-                pause = FIRST_PAUSE
+                begun, pause = self._loop.time(), max(FIRST_PAUSE, 2 * self._usual)
                 while True:
                     with contextlib.suppress(BlockingIOError):  # as good as lost on the way
                         self._sock.send(data)
                     with contextlib.suppress(TimeoutError):  # asked again
                         async with asyncio.timeout(pause):
-                            return await asyncio.shield(question.answer)
+                            answer = await asyncio.shield(question.answer)
+                            took = min(self._loop.time() - begun, _LONGEST_USUAL)
+                            self._usual += (took - self._usual) / 4
+                            return answer
                     pause *= 2
         finally:
             self._questions.remove(question)  # type: ignore[arg-type]
@@ -175,19 +181,46 @@ async def search(
     Raises:
         OSError: nothing can be sent.
     """
-    loop = asyncio.get_running_loop()
-    with _udp(place, multicast=True) as sock, contextlib.suppress(TimeoutError):  # nobody answered
+    ended = asyncio.Event()
+    with (
+        _udp(place, multicast=True) as sock,
+        _heard(sock, str(place.gateway), take, ended),
+        contextlib.suppress(TimeoutError),  # nobody answered
+    ):
         async with asyncio.timeout(within):
             pause = FIRST_PAUSE
-            while True:
+            while not ended.is_set():
                 _send_all(sock, datagrams)
                 with contextlib.suppress(TimeoutError):  # sent again
                     async with asyncio.timeout(pause):
-                        while True:
-                            data, sender = await loop.sock_recvfrom(sock, _LONGEST_DATAGRAM)
-                            if sender[0] == str(place.gateway) and take(data):
-                                return
+                        await ended.wait()
                 pause *= 2
+
+
+@contextlib.contextmanager
+def _heard(
+    sock: socket.socket, gateway: str, take: Callable[[bytes], bool], ended: asyncio.Event
+) -> Iterator[None]:
+    """Have `take` be told what the router answers, for the length of the block."""
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        try:
+            for _ in range(_AT_ONCE):
+                data, sender = sock.recvfrom(_LONGEST_DATAGRAM)
+                if sender[0] == gateway and not ended.is_set() and take(data):
+                    ended.set()
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:  # ICMP: the router does not listen there, and may still answer to the group
+            loop.remove_reader(sock.fileno())  # libuv stops watching a socket that reported an error
+            loop.add_reader(sock.fileno(), read)
+
+    loop.add_reader(sock.fileno(), read)
+    try:
+        yield
+    finally:
+        loop.remove_reader(sock.fileno())
 
 
 async def fetch(

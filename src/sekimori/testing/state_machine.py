@@ -14,16 +14,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from sekimori.model.actual import State
-from sekimori.model.decision import Verb
+from sekimori.model.decision import NamedList, Subject, Verb, key_of
 from sekimori.model.errors import Problem
-from sekimori.model.mapping import Mapping
-from sekimori.model.request import Ask, Change, Close, Renew, Submit, Wish
-from sekimori.testing.world import World
+from sekimori.model.mapping import Hop, Mapping
+from sekimori.model.request import Ask, Change, Close, Context, Renew, Submit, Wish
+from sekimori.model.snapshot import Snapshot
+from sekimori.planes.memory import MemoryPlane
+from sekimori.reconcile.ports import Ground
+from sekimori.testing.world import ALICE, World
 
-__all__ = ["PipelineMachine"]
+__all__ = ["BROKEN", "PipelineMachine", "subjects_of"]
 
 _T = TypeVar("_T")
-_BROKEN: Final = Problem("unexpected", what="a test broke it")
+BROKEN: Final = Problem("unexpected", what="a test broke it")
+"""What a plane says that was told to fail."""
+
 _OUTSIDE: Final = st.sampled_from(["80", "81", "80-82", "tcp+udp/81", "udp/82", "1-100:101-200"])
 _NAMES: Final = st.sampled_from(["a", "b", "c", "d"])
 _TERMS: Final[dict[str, st.SearchStrategy[Any]]] = {
@@ -36,7 +41,24 @@ _TERMS: Final[dict[str, st.SearchStrategy[Any]]] = {
 }
 """The clock begins at 15:06:40 UTC, so that time soon opens and closes these hours."""
 
-_Shape = dict[str, Mapping]
+_Shape = dict[str, Subject]
+
+
+def subjects_of(snapshot: Snapshot) -> dict[str, Subject]:
+    """Everything that stands, by key."""
+    settings = (snapshot.gateway, *snapshot.bans.values(), *snapshot.doors.values(), snapshot.permissions)
+    standing = (*snapshot, *snapshot.named_lists, *(each for each in settings if each is not None))
+    return {key_of(each): each for each in standing}
+
+
+def _without_bookkeeping(subject: Subject) -> Subject:
+    match subject:
+        case Mapping():
+            return replace(subject, revision=0)
+        case NamedList():
+            return subject
+        case _:
+            return replace(subject, created_at=0)
 
 
 class PipelineMachine(RuleBasedStateMachine):
@@ -45,17 +67,22 @@ class PipelineMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.world = World()
+        self.world = self.make_world()
         self.shadow: dict[str, dict[str, Any]] = {}
         """The state that replaying the journal gives."""
         self.replayed = 0
         self.before_newest: _Shape | None = None
         """How things stood before the newest revision, while that is one to undo."""
 
+    def make_world(self) -> World:
+        """The world that is asked."""
+        return World()
+
     def teardown(self) -> None:
-        """Let go of the world, after one more look at it on a plane that works."""
-        self.world.plane.broken = None
-        self.world.plane.refuses.clear()
+        """Let go of the world, after one more look at it on planes that work."""
+        for plane in self.planes():
+            plane.broken = None
+            plane.refuses.clear()
         self.run(self.world.pass_time(31))  # longer than any wait for another try
         self.plane_holds_what_is_wanted()
         self.world.close()
@@ -66,12 +93,17 @@ class PipelineMachine(RuleBasedStateMachine):
         return self.runner.run(coroutine)
 
     def shape(self) -> _Shape:
-        """What stands, the bookkeeping of revisions left out."""
-        return {mapping.id: replace(mapping, revision=0) for mapping in self.world.ledger.snapshot}
+        """What stands, the bookkeeping left out: of revisions, and of when a setting was last made."""
+        standing = subjects_of(self.world.ledger.snapshot)
+        return {key: _without_bookkeeping(each) for key, each in standing.items()}
 
-    def attempt(self, *asks: Ask) -> None:
+    def planes(self) -> list[MemoryPlane]:
+        """The plane of this machine, and that of the router before it where there is one."""
+        return [plane for plane in (self.world.plane, self.world.router) if plane is not None]
+
+    def attempt(self, *asks: Ask, context: Context = ALICE) -> None:
         """Ask; it is done, or nothing was changed."""
-        self._hold(self.world.ask(*asks))
+        self._hold(self.world.ask(*asks, context=context))
 
     def _hold(self, asking: Coroutine[Any, Any, Any], *, restores: _Shape | None = None) -> None:
         before, revision = self.shape(), self.world.ledger.revision
@@ -163,13 +195,13 @@ class PipelineMachine(RuleBasedStateMachine):
     @rule(broken=st.booleans())
     def break_plane(self, broken: bool) -> None:
         """The plane stops answering, or answers again and is tried again."""
-        self.world.plane.broken = _BROKEN if broken else None
+        self.world.plane.broken = BROKEN if broken else None
         self.pass_time(31)
 
     @rule(number=st.integers(1, 8))
     def refuse(self, number: int) -> None:
         """The plane cannot change one mapping, which may be still to come."""
-        self.world.plane.refuses[f"0{number:04x}"] = _BROKEN
+        self.world.plane.refuses[f"0{number:04x}"] = BROKEN
 
     @rule()
     def refuse_no_more(self) -> None:
@@ -206,30 +238,37 @@ class PipelineMachine(RuleBasedStateMachine):
     @invariant()
     def plane_holds_what_is_wanted(self) -> None:
         """Actual equals desired, but for what the plane refuses; and states say what is."""
-        plane, now = self.world.plane, self.world.clock.now()
-        if plane.broken is not None:
+        now, planes = self.world.clock.now(), self.planes()
+        if any(plane.broken is not None for plane in planes):
             return
+        refused = {key for plane in planes for key in plane.refuses}
         wanted = {m.id: m for m in self.world.ledger.snapshot if m.wants_open(now)}
-        for key in wanted.keys() | plane.held.keys():
-            if key in plane.refuses:
-                continue
-            assert key in wanted, f"{key} is held, and nobody wants it"
-            assert key in plane.held, f"{key} is wanted, and not held"
-            assert plane.held[key].mapping == wanted[key]
-            assert plane.held[key].accept_until == wanted[key].next_change(now)
-            assert self.world.engine.status(key).state is State.OPEN
+        for plane in planes:
+            here = {key: each for key, each in wanted.items() if Hop(plane.name) in each.path}
+            for key in (here.keys() | plane.held.keys()) - refused:
+                assert key in here, f"{key} is held by {plane.name}, and nobody wants it"
+                assert key in plane.held, f"{key} is wanted, and not held by {plane.name}"
+                assert plane.held[key].mapping == here[key]
+                assert plane.held[key].accept_until == here[key].next_change(now)
         for mapping in self.world.ledger.snapshot:
-            if mapping.id not in wanted and mapping.id not in plane.refuses:
-                expected = State.PAUSED if mapping.paused else State.OUTSIDE_HOURS
+            if mapping.id not in refused:
+                closed = State.PAUSED if mapping.paused else State.OUTSIDE_HOURS
+                expected = State.OPEN if mapping.id in wanted else closed
                 assert self.world.engine.status(mapping.id).state is expected
+
+    @invariant()
+    def ground_is_as_it_is_wanted(self) -> None:
+        """The gateway, and the bans that have not ended."""
+        plane, snapshot = self.world.plane, self.world.ledger.snapshot
+        if plane.broken is None and plane.barren is None:
+            assert plane.ground == Ground(snapshot.gateway, tuple(snapshot.bans.values()))
 
     @invariant()
     def no_port_has_two_owners(self) -> None:
         """Neither in the ledger nor, once nothing is refused, on the plane."""
-        plane = self.world.plane
         groups = [list(self.world.ledger.snapshot)]
-        if plane.broken is None and not plane.refuses:
-            groups.append([wanted.mapping for wanted in plane.held.values()])
+        if all(each.broken is None and not each.refuses for each in self.planes()):
+            groups += [[wanted.mapping for wanted in plane.held.values()] for plane in self.planes()]
         for mappings in groups:
             for index, one in enumerate(mappings):
                 for other in mappings[index + 1 :]:
@@ -241,6 +280,7 @@ class PipelineMachine(RuleBasedStateMachine):
         """What has ended is gone."""
         now = self.world.clock.now()
         assert not [m.name for m in self.world.ledger.snapshot if m.lifetime.has_ended(now)]
+        assert not [ban.name for ban in self.world.ledger.snapshot.bans.values() if ban.has_ended(now)]
 
     @invariant()
     def every_change_has_its_row(self) -> None:
@@ -251,10 +291,12 @@ class PipelineMachine(RuleBasedStateMachine):
             for row in revision.rows:
                 assert row.before == self.shadow.get(row.subject_id)
                 assert row.before != row.after
-                assert (row.before is None) == (row.verb is Verb.OPEN) or row.verb is Verb.UNDO
+                if row.subject == "mapping":
+                    assert (row.before is None) == (row.verb is Verb.OPEN) or row.verb is Verb.UNDO
                 if row.after is None:
                     del self.shadow[row.subject_id]
                 else:
                     self.shadow[row.subject_id] = row.after
         self.replayed = self.world.ledger.revision
-        assert self.shadow == {m.id: m.to_document() for m in self.world.ledger.snapshot}
+        standing = subjects_of(self.world.ledger.snapshot)
+        assert self.shadow == {key: each.to_document() for key, each in standing.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import socket
 from collections.abc import AsyncIterator, Iterable
@@ -79,6 +80,7 @@ class HouseInside:
     Attributes:
         outside: the outside addresses, by IP version.
         unknown: addresses that nobody is proved to have.
+        broken: addresses about which the kernel cannot be asked.
     """
 
     def __init__(self, world: Block, directory: Path) -> None:
@@ -86,6 +88,7 @@ class HouseInside:
         self._directory = directory
         self.outside: dict[int, IPAddress | None] = {4: ipaddress.ip_address(OUTSIDE), 6: None}
         self.unknown: set[IPAddress] = set()
+        self.broken: set[IPAddress] = set()
 
     @property
     def directory(self) -> Path:
@@ -112,6 +115,8 @@ class HouseInside:
     async def identify(self, address: IPAddress, interface: str) -> Owner | None:
         assert interface == "lo"
         await asyncio.sleep(0)
+        if address in self.broken:
+            raise OSError(errno.ENOBUFS, "the kernel could not be asked")
         known = self.network().lan_of(address) is not None and address not in self.unknown
         return device_at(str(address)) if known else None
 

@@ -1,0 +1,1 @@
+"""The plane that asks the router above for ports: PCP, NAT-PMP or UPnP IGD, whichever it answers."""
