@@ -92,6 +92,16 @@ class DaemonInside:
             mac = find_mac(address, interface)
         return None if mac is None else Owner(OwnerKind.DEVICE, mac)
 
+    async def find_present(self, address: IPAddress, interface: str) -> Owner | None:
+        """The device that answers at an address of a link now, by its MAC address."""
+        if not self._is_near(address, interface):
+            return None
+        mac = find_mac(address, interface, proved=True)
+        if mac is None:
+            await self._sightings.probe(address, interface)
+            mac = find_mac(address, interface, proved=True)
+        return None if mac is None else Owner(OwnerKind.DEVICE, mac)
+
     def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
         """Events from now on."""
         return self._feed.subscribe()

@@ -17,7 +17,7 @@ from sekimori.host.zone import local_zone
 from sekimori.model.causes import cause
 from sekimori.model.errors import Problem
 from sekimori.model.places import places
-from sekimori.model.request import Reading
+from sekimori.model.words import Reading
 from sekimori.presets.load import Presets
 
 __all__ = ["Settings", "read_settings"]

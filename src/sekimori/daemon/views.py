@@ -34,8 +34,9 @@ from sekimori.model.events import Event
 from sekimori.model.lifetime import format_instant
 from sekimori.model.line import Line
 from sekimori.model.mapping import Owner, OwnerKind
-from sekimori.model.request import Context, Reading
+from sekimori.model.request import Context
 from sekimori.model.snapshot import Snapshot
+from sekimori.model.words import Reading
 from sekimori.policy.machine import Machine
 from sekimori.policy.rules import Rules
 from sekimori.presets.load import Presets

@@ -69,6 +69,13 @@ class Inside(Protocol):
         """
         ...
 
+    async def find_present(self, address: IPAddress, interface: str) -> Owner | None:
+        """The device that answers at an address of a link now; it is asked where it has not answered lately.
+
+        None where nobody does: the device may have left, or be asleep.
+        """
+        ...
+
     def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
         """What is committed, and how the state of mappings changes, from now on."""
         ...

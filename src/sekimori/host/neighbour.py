@@ -22,13 +22,17 @@ _ATTRIBUTE: Final = struct.Struct("=HH")  # struct nlattr
 
 # NUD_INCOMPLETE and NUD_FAILED have no address that anybody proved; NUD_NOARP has none at all.
 _BELIEVED: Final = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe, permanent
+_PROVED: Final = 0x02 | 0x80  # reachable: it answered within the last half minute or so; permanent
 
 
-def find_mac(address: IPAddress, interface: str) -> str | None:
+def find_mac(address: IPAddress, interface: str, *, proved: bool = False) -> str | None:
     """The MAC address (lower case, colons) that the kernel believes an address of a link to have.
 
     Asked of the kernel itself (RTM_GETNEIGH of one entry, Linux 5.0 and later), for a device that has just
     sent its first packet is there already, where a table that is followed by events may not know it yet.
+
+    Args:
+        proved: only what has answered lately; the kernel goes on believing in a device that has left.
 
     Returns:
         None where the kernel knows none, and where the interface has gone.
@@ -50,7 +54,11 @@ def find_mac(address: IPAddress, interface: str) -> str | None:
     if kind != _RTM_NEWNEIGH:  # an error: there is no such entry
         return None
     _, _, _, state, _, _ = _NEIGHBOUR.unpack_from(reply, _HEADER.size)
-    return _link_address(reply[_HEADER.size + _NEIGHBOUR.size : length]) if state & _BELIEVED else None
+    return (
+        _link_address(reply[_HEADER.size + _NEIGHBOUR.size : length])
+        if state & (_PROVED if proved else _BELIEVED)
+        else None
+    )
 
 
 def _link_address(attributes: bytes) -> str | None:

@@ -59,6 +59,10 @@ class FakeInside:
         await asyncio.sleep(0)  # a real one gives way too
         return self.there.get(address) if interface == "lan0" else None
 
+    async def find_present(self, address: IPAddress, interface: str) -> Owner | None:
+        """Who is there."""
+        return await self.identify(address, interface)
+
     def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
         """Nobody listens to events of a `World`, which keeps them in a list."""
         raise NotImplementedError

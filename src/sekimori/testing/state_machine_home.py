@@ -45,6 +45,7 @@ _LEASED: Final = st.tuples(
     st.sampled_from([80, 5000, 5001]),
     st.sampled_from([1, 2]),
 ).map(lambda drawn: (drawn[0], PortRange(drawn[1], drawn[1] + drawn[2] - 1)))
+_NETWORK: Final = Context(Owner(OwnerKind.TRIGGER, "network"), "guard")
 _NONCES: Final = st.sampled_from(["00" * 12, "11" * 12])
 _WHICH: Final = st.integers(0, 3)
 
@@ -143,14 +144,18 @@ class HomeMachine(PipelineMachine):
             by_outside=by_outside,
             nonce_rule=strict,
         )
-        self.attempt(ask, context=device)
+        self._ask_as(device, ask)
 
     @rule(device=_ASKING, which=_WHICH, nonce=st.none() | _NONCES, strict=st.sampled_from(list(NonceRule)))
     def release(self, device: Context, which: int, nonce: str | None, strict: NonceRule) -> None:
         """A device ends a lease, perhaps another's."""
         lease = self.lease(which)
         if lease is not None:
-            self.attempt(Release(lease.id, nonce, strict), context=device)
+            self._ask_as(device, Release(lease.id, nonce, strict))
+
+    def _ask_as(self, device: Context, ask: Obtain | Release) -> None:
+        self.attempt(ask, context=device)
+        self.before_newest = None  # what a device asked for is not what a plain undo means
 
     @rule(which=_WHICH, seconds=st.none() | st.sampled_from([60, 7200]))
     def adopt(self, which: int, seconds: int | None) -> None:
@@ -173,8 +178,8 @@ class HomeMachine(PipelineMachine):
         """There is a router, or none; and paths are chosen anew, or that is still to come."""
         self.router.stands = stands
         if choose:
-            for mapping in list(self.world.ledger.snapshot):
-                self.attempt(Reroute(mapping.id))
+            self.attempt(*(Reroute(mapping.id) for mapping in self.world.ledger.snapshot), context=_NETWORK)
+        self.before_newest = None  # what is undone from now on gets the path that is chosen now
 
     @rule(broken=st.booleans())
     def break_router(self, broken: bool) -> None:

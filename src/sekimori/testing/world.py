@@ -19,8 +19,9 @@ from sekimori.model.errors import Problem
 from sekimori.model.events import Committed, Event
 from sekimori.model.lifetime import Lifetime
 from sekimori.model.mapping import Mapping, Owner, OwnerKind
-from sekimori.model.request import Ask, Change, Close, Context, Reading, Renew, Submit, Wish, parse_wish
+from sekimori.model.request import Ask, Change, Close, Context, Renew, Submit, Wish
 from sekimori.model.target import Resolution, Target
+from sekimori.model.words import Reading, parse_wish
 from sekimori.planes.memory import MemoryPlane
 from sekimori.policy.rules import Rules
 from sekimori.presets.load import Presets

@@ -35,9 +35,10 @@ from sekimori.model.judging import judge
 from sekimori.model.lifetime import Lifetime
 from sekimori.model.line import Inputs, Line
 from sekimori.model.pending import Pending
-from sekimori.model.request import Ask, Context, Reading
+from sekimori.model.request import Ask, Context
 from sekimori.model.snapshot import Snapshot
 from sekimori.model.target import Resolution
+from sekimori.model.words import Reading
 from sekimori.planes.memory import MemoryPlane
 from sekimori.policy.machine import Machine
 from sekimori.policy.rules import Rules

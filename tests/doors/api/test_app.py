@@ -362,7 +362,8 @@ async def test_two_for_one_port_at_one_time_get_it_once(served: Served) -> None:
 
 
 def _submit(served: Served, words: dict[str, object]) -> Any:
-    from sekimori.model.request import Submit, parse_wish
+    from sekimori.model.request import Submit
+    from sekimori.model.words import parse_wish
 
     return Submit(parse_wish(words, served.world.reading()))
 

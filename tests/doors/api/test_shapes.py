@@ -10,7 +10,7 @@ from sekimori.doors.api import shapes
 from sekimori.doors.api.access import Access
 from sekimori.doors.api.app import create_app
 from sekimori.model.mapping import Mapping
-from sekimori.model.request import FIELDS
+from sekimori.model.words import FIELDS
 
 
 @pytest.fixture(scope="module")

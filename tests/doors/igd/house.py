@@ -120,6 +120,10 @@ class HouseInside:
         known = self.network().lan_of(address) is not None and address not in self.unknown
         return device_at(str(address)) if known else None
 
+    async def find_present(self, address: IPAddress, interface: str) -> Owner | None:
+        """Who is there."""
+        return await self.identify(address, interface)
+
     def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
         return self._world.feed.subscribe()
 

@@ -88,6 +88,10 @@ class HouseInside:
         await self.hold.wait()
         return None if address in self.unknown else device_at(str(address))
 
+    async def find_present(self, address: IPAddress, interface: str) -> Owner | None:
+        """Who is there."""
+        return await self.identify(address, interface)
+
     def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
         raise AssertionError("the door needs no events")
 

@@ -79,7 +79,7 @@ class Departures:
     async def _look_at(self, device: Owner, address: IPAddress, leases: list[Mapping]) -> None:
         now = self._clock.now()
         lan = self._inside.network().lan_of(address)
-        there = None if lan is None else await self._inside.identify(address, lan.interface)
+        there = None if lan is None else await self._inside.find_present(address, lan.interface)
         if there == device or (there is not None and _is_for_another(leases)):
             self._silent_since.pop((device, address), None)
             await self._renew(device, [each for each in leases if _wants_renewal(each, now)])
