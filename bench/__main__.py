@@ -1,4 +1,4 @@
-"""All benchmarks: `python -m bench [tcp] [udp] [mappings] [kernel]`, each in its turn.
+"""All benchmarks: `python -m bench [tcp] [udp] [mappings] [kernel] [doors]`, each in its turn.
 
 Prints the machine and the date first, for the table kept in docs/en/reference/benchmarks.md.
 """
@@ -20,6 +20,7 @@ PARTS = {
     "kernel-changes": ["bench.kernel_changes"],
     "kernel-swaps": ["bench.kernel_swaps"],
     "kernel-firewalld": ["bench.kernel_firewalld"],
+    "doors": ["bench.doors_leases"],
 }
 
 GROUPS = {"kernel": [name for name in PARTS if name.startswith("kernel-")]}

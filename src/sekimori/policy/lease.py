@@ -13,7 +13,7 @@ from sekimori.model.causes import cause
 from sekimori.model.claim import Claim
 from sekimori.model.decision import Made, Verb
 from sekimori.model.errors import Problem
-from sekimori.model.lease import Adopt, NonceRule, Obtain, Release
+from sekimori.model.lease import Adopt, LeaseProtocol, NonceRule, Obtain, Release
 from sekimori.model.lifetime import Lifetime
 from sekimori.model.mapping import Mapping, Owner, OwnerKind
 from sekimori.model.permission import USUAL, Permission, allowed_outside, first_fit, rule_text
@@ -33,6 +33,12 @@ full, and a device that asks again and again must not cost more than that."""
 _STRIDE: Final = 7919
 """A prime: steps of it visit every port of a range once before any of them twice, unless the range holds a
 multiple of it, and neighbours that are all taken are left at the first step."""
+
+_SPARED: Final = 16
+"""A renewal within the first so-manieth of what would be granted is not written. Clients renew at half their
+time, and later again and again until the last sixteenth (RFC 6887 §11.2.1): none of these is ever spared."""
+_SPARED_UNTOLD: Final = 10
+"""Seconds, at most, where the device is not told what is left."""
 
 
 def lease_for(ask: Obtain, device: Owner, snapshot: Snapshot) -> Mapping | None:
@@ -67,7 +73,7 @@ def decide_obtain(ask: Obtain, case: Case) -> Made | None:
     if before is None:
         return Made(Verb.OPEN, None, _opened(ask, case))
     after = _renewed(ask, before, case)
-    if after == before:
+    if after == before or _is_as_good(before, after, case):
         return None
     same_but_time = replace(after, lifetime=before.lifetime, lease=before.lease) == before
     return Made(Verb.EXTEND if same_but_time else Verb.CHANGE, before, after)
@@ -161,6 +167,21 @@ def _renewed(ask: Obtain, before: Mapping, case: Case) -> Mapping:
     return replace(after, path=choose_path(after, case.rules))
 
 
+def _is_as_good(before: Mapping, after: Mapping, case: Case) -> bool:
+    """Whether a renewal would only make a lease end a little later, so that the one that stands is the answer.
+
+    A device that asks every second would else write a revision every second. What is left is told by PCP and
+    NAT-PMP. UPnP tells nothing: who asked there for an hour counts on an hour, unless without an end.
+    """
+    ends, later, lease = before.lifetime.expires_at, after.lifetime.expires_at, after.lease
+    if ends is None or later is None or lease is None or replace(after, lifetime=before.lifetime) != before:
+        return False
+    spared = (later - int(case.now)) // _SPARED
+    if lease.protocol is LeaseProtocol.IGD and not lease.lasting:
+        spared = min(spared, _SPARED_UNTOLD)
+    return 0 <= later - ends < spared
+
+
 def _rule(ask: Obtain, outside: PortRange, case: Case) -> Permission:
     """The rule that decides about the ask on these outside ports; where none fits, one that denies."""
     found = _find_rule(ask, outside, case)
@@ -198,8 +219,7 @@ def _rules(case: Case) -> tuple[Permission, ...]:
 
 
 def _refuse_beyond(rule: Permission, device: Owner, snapshot: Snapshot) -> None:
-    held = len(snapshot.leases_of(device))
-    if rule.most is not None and held >= rule.most:
+    if rule.most is not None and len(snapshot.leases_of(device)) >= rule.most:
         raise Problem("lease-quota", who=device.label, most=rule.most)
 
 
@@ -260,12 +280,13 @@ def _candidates(
 
 def _others(wished: int, size: int, spaces: list[tuple[Permission, PortRange]], case: Case) -> Iterator[int]:
     """What is tried after the wish."""
-    line = case.rules.line()
+    line = case.rules.line()  # worked out anew each time: not before the wish has failed
     if line is not None and line.outside_ports is not None:  # a few hundred, far apart
         ports = line.outside_ports
         start = ports.place_of(wished)
-        return (ports.nth((start + step) % ports.size) for step in range(ports.size))
-    return chain.from_iterable(_spread(space, wished, size) for _, space in spaces)
+        yield from (ports.nth((start + step) % ports.size) for step in range(ports.size))
+    else:
+        yield from chain.from_iterable(_spread(space, wished, size) for _, space in spaces)
 
 
 def _spread(allowed: PortRange, wished: int, size: int) -> Iterator[int]:
