@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
@@ -69,6 +70,7 @@ _PREFIXES: Final[tuple[tuple[IPNetwork, AddressKind], ...]] = (
 """The first that an address is in counts."""
 
 
+@lru_cache(maxsize=256)  # asked about few, and with every decision
 def kind_of(address: IPAddress | None) -> AddressKind:
     """The kind of an address; `NONE` where there is none."""
     if address is None:

@@ -73,6 +73,10 @@ class ReplyRoutes:
         self._made = wans
         return None
 
+    def are_made(self, frame: Frame) -> bool:
+        """Whether `follow` has nothing to do for a table."""
+        return self._made == frame.numbered
+
     def doubt(self) -> None:
         """Somebody else may have changed them: the next `follow` looks."""
         self._made = None

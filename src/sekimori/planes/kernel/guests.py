@@ -29,6 +29,11 @@ class Guests:
 
     _known: _Known = field(default_factory=dict)
 
+    @property
+    def are_any(self) -> bool:
+        """Whether anybody is let in now."""
+        return bool(self._known)
+
     def compare(
         self, guests: Iterable[PortMapping], now: float, lost: Collection[str] = ()
     ) -> tuple[dict[str, Wanted], list[str], _Known]:

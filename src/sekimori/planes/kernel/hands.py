@@ -97,9 +97,18 @@ class Hands:
     def needs_look(self) -> bool:
         """Whether `look` has anything to see to. Asks nobody."""
         frame = self._stock.frame
-        return (
-            self.unsure or self._is_needed() != (frame is not None) or (frame is not None and frame.firewall)
-        )
+        if self.unsure or self._is_needed() != (frame is not None):
+            return True
+        return frame is not None and frame.firewall and bool(self.present or self._guests.are_any)
+
+    def is_quick(self, changes: Changes) -> bool:
+        """Whether `apply` takes less than a turn of a thread: one new mapping, in a table that stands.
+
+        There is nothing to walk conntrack for then, and no route to ask anybody about.
+        """
+        if self.unsure or len(changes.put) != 1 or changes.remove or self._stock.frame is None:
+            return False
+        return changes.put[0].mapping.id not in self._stock.held and self._routes.are_made(self._stock.frame)
 
     def look(self) -> None:
         """See what is there, where that may have changed without us, and who is to be let in."""
