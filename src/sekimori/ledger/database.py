@@ -14,6 +14,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import ResourceClosedError, SQLAlchemyError
 from sqlalchemy.pool import NullPool, StaticPool
 
+from sekimori.ledger.checkpointing import SPARE, Checkpointer
 from sekimori.ledger.faults import problem_of
 from sekimori.ledger.opening import BUSY_TIMEOUT
 
@@ -32,6 +33,7 @@ class Database:
     def __init__(self, file: Path | None) -> None:
         self.file = Path(":memory:") if file is None else file
         self.engine = _engine(file)
+        self._checkpointer = None if file is None else Checkpointer(file)
         self._writer = _Lane(self.engine, self.file)
         if file is None:
             self._relaxed = self._reader = self._writer
@@ -48,12 +50,14 @@ class Database:
         """
         with self._writer.transaction("IMMEDIATE") as connection:
             yield connection
+        self._note()
 
     @contextmanager
     def relaxed(self) -> Iterator[sa.Connection]:
         """A transaction whose last moments a power cut may take. Raises as `writing` does."""
         with self._relaxed.transaction("IMMEDIATE") as connection:
             yield connection
+        self._note()
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -61,8 +65,14 @@ class Database:
         with self._reader.transaction("DEFERRED") as connection:
             yield connection
 
+    def _note(self) -> None:
+        if self._checkpointer is not None:
+            self._checkpointer.note()
+
     def close(self) -> None:
         """Close every connection; the last one folds the WAL into the file."""
+        if self._checkpointer is not None:
+            self._checkpointer.close()
         for lane in {self._reader, self._relaxed, self._writer}:
             lane.close()
         self.engine.dispose()
@@ -131,7 +141,12 @@ def _engine(file: Path | None) -> sa.Engine:
 
 
 def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
-    for pragma in ("foreign_keys=ON", "journal_mode=WAL", "synchronous=FULL"):
+    for pragma in (
+        "foreign_keys=ON",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        f"wal_autocheckpoint={SPARE}",
+    ):
         connection.execute(f"PRAGMA {pragma}")
 
 
