@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sekimori.ledger import migrations, schema
 from sekimori.ledger.database import Database
 from sekimori.ledger.store import Ledger
-from sekimori.ledger.usage import Usage
+from sekimori.ledger.totals import Usage
 from sekimori.model.address import Interface
 from sekimori.model.decision import Made, Verb
 from sekimori.model.errors import Problem

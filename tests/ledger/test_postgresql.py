@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from sekimori.ledger import migrations, schema, views
 from sekimori.ledger.reading import read_standing
-from sekimori.ledger.usage import Usage, load_usage, save_usage
+from sekimori.ledger.totals import Usage
+from sekimori.ledger.usage import load_usage, save_usage
 from sekimori.ledger.writing import write
 from sekimori.model.address import Interface
 from sekimori.model.claim import Claim

@@ -16,7 +16,7 @@ from sqlalchemy import event
 
 from sekimori.ledger.journal import Revision
 from sekimori.ledger.store import Ledger
-from sekimori.ledger.usage import Usage
+from sekimori.ledger.totals import Usage
 from sekimori.model.decision import Made, NamedList, Verb
 from sekimori.model.errors import Problem
 from sekimori.model.mapping import Mapping, Owner, OwnerKind

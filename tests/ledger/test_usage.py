@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from sekimori.ledger import schema
 from sekimori.ledger.database import Database
-from sekimori.ledger.usage import Usage, delete_usage, load_usage, save_usage
+from sekimori.ledger.totals import Usage
+from sekimori.ledger.usage import delete_usage, load_usage, save_usage
 
 counts = st.integers(0, 2**63 - 1)
 totals = st.builds(

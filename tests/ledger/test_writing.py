@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from sekimori.ledger import schema
 from sekimori.ledger.database import Database
 from sekimori.ledger.reading import read_standing
-from sekimori.ledger.usage import Usage, load_usage, save_usage
+from sekimori.ledger.totals import Usage
+from sekimori.ledger.usage import load_usage, save_usage
 from sekimori.ledger.writing import write
 from sekimori.model.decision import Made, Verb
 from sekimori.model.errors import Problem

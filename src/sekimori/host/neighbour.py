@@ -32,6 +32,8 @@ def find_mac(address: IPAddress, interface: str, *, proved: bool = False) -> str
     sent its first packet is there already, where a table that is followed by events may not know it yet.
 
     Args:
+        address: on the link of the interface.
+        interface: its name.
         proved: only what has answered lately; the kernel goes on believing in a device that has left.
 
     Returns:

@@ -24,8 +24,8 @@ from sekimori.reconcile.ports import Clock
 __all__ = ["Hooks", "Router"]
 
 _HEARTBEAT: Final = 20.0
-"""Seconds between two looks at a router that holds something for us: so long nothing is open at worst after it
-has restarted, where its announcements are not heard (our own firewall keeps them out)."""
+"""Seconds between two looks at a router that holds something for us: after it restarted, nothing is open for
+so long at worst, where its announcements are not heard (our own firewall keeps them out)."""
 _IDLE: Final = 600.0
 """Seconds between two looks at one that holds nothing."""
 _MISSES: Final = 3
