@@ -95,8 +95,8 @@ class TestDoors:
         assert ran.code == 0, ran.err
         assert fake.bodies("PATCH") == [{"doors": sent, "plan": False, "why": "consoles"}]
         assert ran.out == (
-            "The door igd answers on lan0. Who may open what: sekimori door rules\n"
-            "The door portmap answers on lan0, lan1. Who may open what: sekimori door rules\n"
+            "The door igd is open on lan0. Who may open what: sekimori door rules\n"
+            "The door portmap is open on lan0, lan1. Who may open what: sekimori door rules\n"
         )
 
     @pytest.mark.parametrize(
@@ -168,6 +168,29 @@ class TestDoors:
         assert "sekimori door enable igd portmap --on lan0" in run("door", "ls").out
         assert "閉" in run("door", "ls", "--lang", "ja").out
 
+    def test_what_was_refused_lately_and_why(self, fake, run):
+        why = Problem("lease-quota", who=DEVICE.label, most=64)
+        one = {
+            "at": "2023-11-14T22:13:20+00:00",
+            "device": "02:00:00:00:00:05",
+            "address": "192.168.1.5",
+            "door": "igd",
+            "ports": "udp/80:3074",
+            "to": "192.168.1.5",
+            "description": EVIL,
+            "times": 12,
+            "problem": why.body("en"),
+        }
+        fake.answers["GET /v1/doors"] = listing(a_view(IGD, "igd")) | {"refusals": [one]}
+        ran = run("door", "ls")
+        head, row = ran.out.splitlines()[-2:]
+        assert head.split() == ["LAST", "DEVICE", "DOOR", "ASKED", "FOR", "TIMES", "WHY", "NOT"]
+        assert "02:00:00:00:00:05  igd   udp/80:3074 → 192.168.1.5 'Xbox" in row
+        assert re.search(rf" 12  {re.escape(why.title())}$", row)
+        assert UNSEEN.search(ran.out.replace("\n", "")) is None
+        fake.answers["GET /v1/doors"] = listing(a_view(IGD, "igd"))  # of an older daemon
+        assert "Refused" not in run("door", "ls").out
+
 
 class TestRules:
     def test_a_list(self, fake, run):
@@ -175,6 +198,8 @@ class TestRules:
         assert run("door", "rules").out == (
             "NO  RULE\n 1  deny on:guest0\n 2  allow all\n\n"
             "The first rule that fits decides; what none fits is denied.\n"
+            "Unless it says otherwise, a rule that allows is about ports 1024-65535 (outside and inside), "
+            "to the device itself, 64 leases of each and 7d at most.\n"
         )
         assert run("door", "rules", "--json").envelope["data"]["rules"][0]["number"] == 1
 
@@ -184,7 +209,11 @@ class TestRules:
             "Nobody wrote rules; this one holds unless somebody does:\n\n"
         )
         fake.answers["GET /v1/permissions"] = render_permissions(permissions())
-        assert run("door", "rules").out.startswith("There is no rule, so everything is denied.")
+        assert run("door", "rules").out == (
+            "There is no rule, so everything is denied. The usual rule: sekimori door allow all\n"
+        )
+        fake.answers["GET /v1/permissions"] = render_permissions(permissions("deny all"))
+        assert "Unless it says otherwise" not in run("door", "rules").out
 
     @pytest.mark.parametrize(
         ("words", "rule"),
@@ -350,7 +379,7 @@ class TestImport:
         assert answered.bodies("POST") == [
             {"file": str(file), "text": "listening_ip=lan0\n", "plan": False, "why": "moved"}
         ]
-        assert ran.out.startswith("The door igd answers on lan0.")
+        assert ran.out.startswith("The door igd is open on lan0.")
         assert "  + deny all\n" in ran.out
         assert ran.err == "note: uuid: left out\n"
         planned = run("import", str(file), "--plan")

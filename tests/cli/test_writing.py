@@ -14,8 +14,8 @@ from sekimori.model.defaults import WHOEVER_TRIGGERS
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Lifetime
 from sekimori.model.mapping import Trigger
-from sekimori.model.request import FIELDS
 from sekimori.model.source import Sources
+from sekimori.model.words import FIELDS
 
 ALL_FLAGS = {
     "name": "web",

@@ -16,8 +16,9 @@ from sekimori.model.causes import Text
 from sekimori.model.decision import Allow, Deny, Made, Verb
 from sekimori.model.errors import Problem
 from sekimori.model.mapping import Mapping, Owner
-from sekimori.model.request import Ask, Context, Reading
+from sekimori.model.request import Ask, Context
 from sekimori.model.snapshot import Snapshot
+from sekimori.model.words import Reading
 from sekimori.policy.decide import decide
 from sekimori.policy.rules import Rules
 from sekimori.presets.load import load_presets

@@ -9,8 +9,9 @@ import pytest
 
 from sekimori.model.address import parse_spans
 from sekimori.model.lifetime import Lifetime
-from sekimori.model.request import FIELDS, UNSAID, parse_wish
+from sekimori.model.request import UNSAID
 from sekimori.model.schedule import Schedule
+from sekimori.model.words import FIELDS, parse_wish
 from sekimori.testing.strategies import NOW
 
 BASE = '[mappings.web]\nports = "8080:80"\nto = "192.168.1.5"\n'

@@ -21,11 +21,12 @@ from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Lifetime
 from sekimori.model.limits import Limits, Rate
 from sekimori.model.mapping import Mapping, Owner, OwnerKind, Trigger
-from sekimori.model.request import Ask, Change, Define, Reading, Submit, Wish
+from sekimori.model.request import Ask, Change, Define, Submit, Wish
 from sekimori.model.schedule import Schedule
 from sekimori.model.snapshot import Snapshot
 from sekimori.model.source import Sources, parse_prefix
 from sekimori.model.target import Target, pair_ports, parse_target
+from sekimori.model.words import Reading
 from sekimori.policy.kinds import check_kind
 from sekimori.policy.rules import Rules
 from sekimori.policy.terms import new_mapping

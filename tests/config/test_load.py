@@ -14,7 +14,7 @@ from sekimori.config.schema import ApiSettings, DaemonSettings, PolicySettings, 
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Lifetime
 from sekimori.model.mapping import Owner, OwnerKind
-from sekimori.model.request import Reading, parse_wish
+from sekimori.model.words import Reading, parse_wish
 
 WHOLE = """
 [daemon]

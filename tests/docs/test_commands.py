@@ -16,7 +16,7 @@ from sekimori.cli.verbs import VERBS, take_verb
 from sekimori.cli.words import WORDS
 from sekimori.model.errors import Problem
 from sekimori.model.messages import MESSAGES
-from sekimori.model.request import Reading, parse_wish
+from sekimori.model.words import Reading, parse_wish
 from sekimori.presets.load import load_presets
 from tests.docs.documents import LANGUAGES, ROOT, Typed, all_pages, language_of, named, pages, prose, typed
 

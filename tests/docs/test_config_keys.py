@@ -11,7 +11,7 @@ import pytest
 from sekimori.config import doors, gateway, line, load
 from sekimori.config.load import parse_config
 from sekimori.config.schema import MAPPING_KEYS
-from sekimori.model.request import Reading
+from sekimori.model.words import Reading
 from sekimori.presets.load import load_presets
 from tests.docs.documents import LANGUAGES, ROOT, blocks, pages
 

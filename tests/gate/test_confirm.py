@@ -21,7 +21,7 @@ from sekimori.model.decision import Made, Subject, Verb
 from sekimori.model.events import Committed
 from sekimori.model.gateway import Ban, Gateway
 from sekimori.model.mapping import Hop, Mapping, Owner
-from sekimori.model.pending import Pending
+from sekimori.model.pending import Pending, Unconfirmed
 from sekimori.model.request import Caller, Context
 from sekimori.model.snapshot import Snapshot
 from sekimori.model.target import Target, pair_ports
@@ -110,6 +110,14 @@ class TestNewest:
         assert self.numbers(first, revision(2, enabled), revision(3, back)) == 1
         assert self.numbers(revision(2, enabled), revision(3, back)) is None
 
+    def test_a_path_that_was_chosen_anew_is_not_undone(self) -> None:
+        web: Mapping = replace(Table().open(name="web"), revision=1)
+        elsewhere = replace(web, path=(Hop("router"), *web.path), revision=2)
+        opened, rerouted = revision(1, Made(Verb.OPEN, None, web)), Made(Verb.CHANGE, web, elsewhere)
+        assert self.numbers(opened, revision(2, rerouted)) == 1
+        other = replace(elsewhere, name="other")
+        assert self.numbers(opened, revision(2, rerouted, Made(Verb.CHANGE, elsewhere, other))) == 2
+
     def test_one_taking_back_voids_one_revision(self) -> None:
         enabled, back = Made(Verb.GATEWAY, None, WALL), Made(Verb.UNDO, WALL, None)
         off = Made(Verb.GATEWAY, WALL, None)
@@ -159,10 +167,48 @@ class TestLedger:
         assert (set(ledger.pending), len(ledger.snapshot.bans)) == ({2}, 2)
         ledger.close()
 
+    def test_a_text_that_was_taken_back_is_kept_until_its_file_is_written_again(self, tmp_path: Path) -> None:
+        file = Context(Owner.parse("file:/etc/x"), "file", caller=CALLER, text="aa")
+        ledger = Ledger.open(tmp_path)
+        first = ledger.write([Made(Verb.BAN, None, BAN)], file, 1.0, 30)
+        assert first.pending is not None
+        assert first.pending.text == "aa"
+        ledger.take(first)
+        kept = Unconfirmed(file.actor, "aa", 31.0)
+        ledger.take(ledger.write([Made(Verb.UNDO, BAN, None)], ALICE, 31.0, None, [1], [kept]))
+        assert ledger.unconfirmed == {file.actor: kept}
+        ledger.close()
+        ledger = Ledger.open(tmp_path)
+        assert ledger.unconfirmed == {file.actor: kept}
+        ledger.take(ledger.write([Made(Verb.BAN, None, ELSE)], replace(file, text="bb"), 40.0))
+        assert ledger.unconfirmed == {}
+        ledger.settle((), [kept])
+        ledger.forget((), [kept])
+        ledger.close()
+        ledger = Ledger.open(tmp_path)
+        assert ledger.unconfirmed == {file.actor: kept}
+        ledger.settle((), [replace(kept, text="")])
+        ledger.close()
+        ledger = Ledger.open(tmp_path)
+        assert ledger.unconfirmed == {}
+        ledger.close()
+
     def test_nobody_waits_for_who_has_no_connection(self) -> None:
         ledger = Ledger.open(Path(), memory=True)
         assert ledger.commit([Made(Verb.BAN, None, BAN)], ALICE, 1.0).pending is None
         assert ledger.write([Made(Verb.BAN, BAN, None)], ALICE, 1.0, 30).pending is None
+        ledger.close()
+
+    @pytest.mark.parametrize("document", ["{}", '{"owner": "file:/y", "text": "a", "at": 1.0}', "[]", "no"])
+    def test_a_row_of_a_text_that_cannot_be_read_is_told(self, document: str) -> None:
+        ledger = Ledger.open(Path(), memory=True)
+        ledger.settle((), [Unconfirmed(Owner.parse("file:/x"), "aa", 1.0)])
+        with ledger._database.writing() as connection:
+            connection.exec_driver_sql(
+                "UPDATE settings SET document = ? WHERE kind = 'unconfirmed'", (document,)
+            )
+            with pytest.raises(UndecodableError, match="unconfirmed file:/x"):
+                read_standing(connection)
         ledger.close()
 
     @pytest.mark.parametrize("document", ["{}", '{"revision": 2}', "[]", "no"])
@@ -184,6 +230,7 @@ class TestLedger:
         st.builds(Caller, st.ip_addresses(), st.integers(1, 65535), st.ip_addresses(), st.integers(1, 65535)),
         st.floats(0, 2**33),
         st.integers(5, 3600),
+        st.sampled_from(["", "00ff"]),
     )
 )
 def test_a_document_is_read_back_as_itself(pending: Pending) -> None:

@@ -405,3 +405,43 @@ async def test_a_stop_takes_everything_back(world: World) -> None:
     await world.gate.confirming.revert_all("a stop")
     assert (is_walled(world), world.plane.ground.bans, waits(world)) == (False, (), [])
     assert [world.ledger.revision_of(number).why for number in (3, 4)] == ["a stop", "a stop"]
+
+
+AS_FILE = replace(FILE, caller=BY_SSH.caller, text="aa")
+
+
+async def test_the_text_of_a_file_that_was_taken_back_is_remembered(world: World) -> None:
+    await world.ask(WALL, context=AS_FILE)
+    await pass_time(world, 30)
+    kept = world.ledger.unconfirmed[FILE.actor]
+    assert (kept.text, kept.at) == ("aa", world.clock.now())
+    world.reopen()
+    assert world.ledger.unconfirmed == {FILE.actor: kept}
+    # Said again, it waits anew; and then it comes to nothing anew.
+    assert (await world.ask(WALL, context=AS_FILE)).pending is not None
+    assert world.ledger.unconfirmed == {}
+    await pass_time(world, 30)
+    assert set(world.ledger.unconfirmed) == {FILE.actor}
+
+
+async def test_a_text_that_changes_nothing_is_no_longer_refused(world: World) -> None:
+    await world.ask(WALL, context=AS_FILE)
+    await pass_time(world, 30)
+    await world.gate.explain([], replace(AS_FILE, text="bb"))
+    assert set(world.ledger.unconfirmed) == {FILE.actor}
+    await world.ask(context=replace(AS_FILE, text="bb"))
+    assert world.ledger.unconfirmed == {}
+
+
+async def test_of_two_texts_the_last_is_remembered(world: World) -> None:
+    await world.ask(WALL, context=AS_FILE)
+    await world.ask(PutBan(MYSELF, None), context=replace(AS_FILE, text="bb"))
+    await pass_time(world, 30)
+    assert world.ledger.unconfirmed[FILE.actor].text == "bb"
+
+
+async def test_a_file_that_was_confirmed_or_never_applied_is_not_refused(world: World) -> None:
+    await world.ask(WALL, context=AS_FILE)
+    await world.gate.confirm(ANEW)
+    await pass_time(world, 60)
+    assert world.ledger.unconfirmed == {}

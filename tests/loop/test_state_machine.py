@@ -5,10 +5,14 @@ from __future__ import annotations
 from hypothesis import HealthCheck, settings
 
 from sekimori.testing.state_machine import PipelineMachine
+from sekimori.testing.state_machine_home import HomeMachine
 
-PipelineMachine.TestCase.settings = settings(
-    max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+SETTINGS = settings(
+    max_examples=50, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+PipelineMachine.TestCase.settings = HomeMachine.TestCase.settings = SETTINGS
 
 
 TestPipeline = PipelineMachine.TestCase
+
+TestHome = HomeMachine.TestCase

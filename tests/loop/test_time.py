@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 
 from sekimori.model.actual import State
 from sekimori.model.decision import Verb
-from sekimori.model.request import Reading, Submit, parse_wish
+from sekimori.model.request import Submit
+from sekimori.model.words import Reading, parse_wish
 from sekimori.reconcile.engine import RESYNC
 from sekimori.testing.clock import FakeClock
 from sekimori.testing.world import ALICE, World

@@ -20,10 +20,10 @@ from sekimori.model.lifetime import Lifetime, parse_duration, parse_instant
 from sekimori.model.limits import Rate
 from sekimori.model.mapping import OwnerKind, check_name
 from sekimori.model.permission import Permission
-from sekimori.model.request import Reading, parse_wish
 from sekimori.model.schedule import Schedule, load_zone
 from sekimori.model.source import Sources
 from sekimori.model.target import pair_ports, parse_target
+from sekimori.model.words import Reading, parse_wish
 from sekimori.presets.load import load_presets
 
 SOURCE = Path(sekimori.__file__).parent

@@ -134,6 +134,20 @@ def moved_into(host: Host) -> Iterator[None]:
                 raise OSError(ctypes.get_errno(), "setns back")
 
 
+def renumber(net: HomeNetwork, before: str, after: str) -> None:
+    """Give the home another prefix, as a provider does overnight."""
+    for host, device, end in (
+        (net.gateway, "home", "1"),
+        (net.server, "gateway", "10"),
+        (net.desktop, "gateway", "11"),
+    ):
+        host.ip(f"address del {before}{end}/64 dev {device}")
+        host.address(device, f"{after}{end}/64")
+    for host in (net.server, net.desktop):
+        host.ip(f"route replace default via {after}1")
+    net.isp.ip(f"route del {before}/64", f"route add {after}/64 via {HomeNetwork.GATEWAY[1]}")
+
+
 class Knock:
     """A connection attempt that is not waited for: the first SYN is sent when this is made.
 

@@ -12,7 +12,7 @@ from sekimori.testing.netlab import HomeNetwork, Host
 from sekimori.testing.peers import DEADLINE, Peers, eventually
 from sekimori.testing.ports import free_ports
 
-from .home import Home, Knock
+from .home import Home, Knock, renumber
 from .raw import pings
 
 pytestmark = pytest.mark.netns
@@ -84,20 +84,6 @@ def test_a_pinhole_admits_its_sources_only(walled: Home) -> None:
         assert walled.visitor.datagrams(port, SERVER[1]).ask(b"admitted") == b"admitted"
         assert not knock.is_answered
     assert {address for address, _ in (*tcp.seen, *udp.seen)} == {VISITOR[1]}
-
-
-def renumber(net: HomeNetwork, before: str, after: str) -> None:
-    """Give the home another prefix, as a provider does overnight."""
-    for host, device, end in (
-        (net.gateway, "home", "1"),
-        (net.server, "gateway", "10"),
-        (net.desktop, "gateway", "11"),
-    ):
-        host.ip(f"address del {before}{end}/64 dev {device}")
-        host.address(device, f"{after}{end}/64")
-    for host in (net.server, net.desktop):
-        host.ip(f"route replace default via {after}1")
-    net.isp.ip(f"route del {before}/64", f"route add {after}/64 via {GATEWAY[1]}")
 
 
 @pytest.mark.parametrize("form", ["exact", "range"])

@@ -163,6 +163,8 @@ def test_what_a_file_manages_is_edited_there(table: Table) -> None:
             problem = table.refuse(ask, by=by)
             assert (problem.code, problem.exit_code) == ("managed-by-file", 6)
             assert problem.facts["file"] == FILE.actor.id
+            assert problem.fix().endswith("run 'sekimori apply'. 'sekimori pause web' stops it now.")
+            assert problem.fix("ja").endswith("今すぐ止めるなら sekimori pause web です。")
     # To stop it now, and to give it time, needs no edit of the file.
     table.grant(table.change("web", True))
     table.grant(table.change("web", False))
@@ -212,7 +214,12 @@ def test_a_list_and_what_uses_it_may_come_in_one_batch(table: Table) -> None:
 
 def test_a_files_list_is_its_own(table: Table) -> None:
     table.grant(Define("office", OFFICE), by=FILE)
-    assert table.refuse(Define("office", ())).code == "managed-by-file"
+    refused = table.refuse(Define("office", ()))
+    assert refused.code == "managed-by-file"
+    assert (refused.fix(), refused.fix("ja")) == (
+        "Change it there and run 'sekimori apply'.",
+        "ファイルを直して sekimori apply を実行してください。",
+    )
     assert table.refuse(Define("office", None), by=OTHER_FILE).code == "managed-by-file"
     (change,) = table.grant(Define("office", (), FILE.actor), undoing=True).changes
     assert change.subject.owner == FILE.actor

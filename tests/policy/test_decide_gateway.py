@@ -209,6 +209,7 @@ class TestBan:
         for ask in (PutBan(net("198.51.100.0/24"), int(NOW) + 1), LiftBan(net("198.51.100.0/24"))):
             problem = table.refuse(ask)
             assert (problem.code, problem.facts["name"]) == ("managed-by-file", "198.51.100.0/24")
+            assert "pause" not in problem.fix() + problem.fix("ja")
 
     def test_all_or_none(self, table: Table) -> None:
         assert table.refuse(PutBan(net("198.51.100.0/24"), None), LiftBan(net("203.0.113.0/24")))

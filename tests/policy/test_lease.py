@@ -97,6 +97,57 @@ async def test_a_taken_port_gives_another_of_the_same_parity_and_an_exact_one_is
     assert refused.value.code == "port-taken"
 
 
+async def again_after(world: World, seconds: float, **words: Any) -> bool:
+    """Whether asking again, so many seconds later, is written."""
+    world.clock.advance(seconds)
+    outcome = await world.ask(ask(**words), context=Context(PHONE, "portmap"))
+    assert [each.verb for each in outcome.changes] in ([], [Verb.EXTEND])
+    return bool(outcome.changes)
+
+
+async def test_who_asks_every_second_writes_a_revision_now_and_then(world: World) -> None:
+    await obtain(world)
+    before = world.ledger.revision
+    written = [second for second in range(1, 1000) if await again_after(world, 1)]
+    assert written == [450, 900]  # a sixteenth of two hours
+    assert world.ledger.revision == before + 2
+
+
+IGD = LeaseTerms(protocol=LeaseProtocol.IGD)
+
+
+@pytest.mark.parametrize(
+    ("words", "spared"),
+    [
+        ({"lifetime": 120}, 6),
+        ({"lifetime": 120, "terms": LeaseTerms(protocol=LeaseProtocol.NATPMP)}, 6),
+        ({"lifetime": 3600, "terms": IGD}, 9),  # UPnP does not tell what is left of it
+        ({"lifetime": 60, "terms": IGD}, 2),
+        ({"lifetime": 604_800, "terms": replace(IGD, lasting=True)}, 37_799),  # nor does it end by itself
+        ({"lifetime": 10}, 0),
+    ],
+)
+async def test_a_renewal_is_spared_only_while_what_is_left_is_as_good(
+    world: World, words: dict[str, Any], spared: int
+) -> None:
+    await obtain(world, **words)
+    if spared:
+        assert not await again_after(world, spared, **words)
+    assert await again_after(world, 1, **words)
+
+
+async def test_what_says_anything_else_is_written_at_once(world: World) -> None:
+    lease = await obtain(world)
+    shorter = await obtain(world, lifetime=600)
+    assert shorter.lifetime.expires_at == int(world.clock.now()) + 600
+    world.clock.advance(1)
+    renamed = await obtain(world, lifetime=600, terms=LeaseTerms(protocol=LeaseProtocol.PCP, nonce="11" * 12))
+    assert (renamed.id, renamed.lease and renamed.lease.nonce) == (lease.id, "11" * 12)
+    await world.ask(SetPermissions((Permission.parse("deny all"),)))
+    with pytest.raises(Problem, match="deny all"):  # the rules are asked all the same
+        await obtain(world, lifetime=600)
+
+
 async def test_a_port_that_a_program_uses_is_avoided(world: World) -> None:
     lease = await obtain(world, outside=6000, avoid=frozenset({6000}))
     assert outside(lease) != 6000
@@ -166,7 +217,7 @@ async def test_a_mapping_of_a_person_that_is_just_that_needs_no_lease(world: Wor
 async def test_sources_stand_until_they_are_said_anew(world: World) -> None:
     peer = Sources.parse("198.51.100.7")
     await obtain(world, sources=peer)
-    assert (await obtain(world, lifetime=7300)).sources == peer
+    assert (await obtain(world, lifetime=9000)).sources == peer
     assert (await obtain(world, sources=Sources(anyone=True))).sources.anyone
 
 

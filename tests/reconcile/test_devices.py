@@ -117,6 +117,32 @@ async def test_a_name_that_no_lease_has_is_asked_of_the_devices_and_proved_by_a_
     assert scene.devices.addresses(PINNED) == ("2001:db8:3::50",)
 
 
+@pytest.mark.parametrize("state", [NeighbourState.STALE, NeighbourState.DELAY, NeighbourState.REACHABLE])
+async def test_a_name_that_only_mdns_knows_is_not_pinned_to_who_was_there_before(
+    scene: Scene, state: NeighbourState
+) -> None:
+    scene.lan.meet(TV, "192.168.1.50", state)
+    scene.lan.place(NAS, "192.168.1.50")  # the other has left, and the table does not know
+    scene.lan.announced["nas"] = ("192.168.1.50",)
+    assert await scene.devices.learn(BY_NAME) == PINNED
+    assert scene.devices.addresses(PINNED) == ("192.168.1.50",)
+
+
+@pytest.mark.parametrize("told", ["mdns", "lease"])
+async def test_a_name_is_pinned_to_nobody_while_nobody_answers(scene: Scene, told: str) -> None:
+    scene.lan.meet(TV, "192.168.1.50", NeighbourState.STALE)
+    scene.lan.leave("192.168.1.50")
+    if told == "mdns":
+        scene.lan.announced["nas"] = ("192.168.1.50",)
+    else:
+        scene.lan.lease(None, "192.168.1.50", "nas")
+    for _ in range(2):  # the second time mDNS is still believed
+        with pytest.raises(Problem) as caught:
+            await scene.devices.learn(BY_NAME)
+        assert caught.value.code == "device-not-found"
+    assert scene.lan.probed.count(ipaddress.ip_address("192.168.1.50")) <= 6
+
+
 async def test_a_lease_without_a_mac_address_says_where_to_look(scene: Scene) -> None:
     scene.lan.lease(None, "2001:db8:3::50", "nas")
     scene.lan.place(NAS, "2001:db8:3::50")

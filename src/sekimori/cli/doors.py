@@ -20,17 +20,19 @@ _HIGHEST: Final = (1 << 31) - 1
 
 
 def ls(*, session: Session) -> int:
-    """The doors at which devices may ask, where they answer, and what keeps them from it."""
+    """The doors at which devices may ask, where they answer or why not, and whom they refused lately."""
     view = session.client.doors()
 
     def human() -> str:
-        from sekimori.cli.tables_doors import draw_doors
+        from sekimori.cli.tables_doors import draw_doors, draw_refusals
 
         parts = [draw_doors(session, view["doors"])]
         for door in view["doors"]:
             parts += _problems(session, door)
         if not any(door["enabled"] for door in view["doors"]):
             parts += ["", session.word("door.all-shut")]
+        if refusals := view.get("refusals"):  # an older daemon has none to tell
+            parts += ["", session.word("door.refused"), draw_refusals(session, refusals)]
         return "\n".join(parts)
 
     return session.answer(view, human)
@@ -75,7 +77,10 @@ def rules(*, session: Session) -> int:
 
         head = [] if view["written"] else [session.word("rules.usual"), ""]
         listed = [draw_rules(session, view["rules"]), ""] if view["rules"] else []
-        return "\n".join([*head, *listed, session.word("rules.rest" if view["rules"] else "rules.none")])
+        rest = [session.word("rules.rest" if view["rules"] else "rules.none")]
+        if any(rule["allow"] for rule in view["rules"]):
+            rest.append(session.word("rules.unsaid", **_usual()))
+        return "\n".join([*head, *listed, *rest])
 
     return session.answer(view, human)
 
@@ -164,6 +169,15 @@ def _problems(session: Session, door: Mapping[str, Any]) -> list[str]:
         for place in door["interfaces"]
         if place["problem"]
     ]
+
+
+def _usual() -> dict[str, str]:
+    """What a rule to allow means where it does not say otherwise."""
+    from sekimori.model.lifetime import format_duration
+    from sekimori.model.permission import UNPRIVILEGED, USUAL
+
+    longest = format_duration(USUAL.longest)
+    return {"ports": str(UNPRIVILEGED), "most": str(USUAL.most), "longest": longest}
 
 
 def _read_doors(doors: Sequence[str], verb: str) -> tuple[str, ...]:

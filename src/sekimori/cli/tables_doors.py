@@ -11,7 +11,7 @@ from sekimori.cli.session import Session
 from sekimori.cli.tables import draw, new_table, person, state_word
 from sekimori.cli.text import clean, lead, one_line, protocol_name
 
-__all__ = ["draw_doors", "draw_leases", "draw_rules"]
+__all__ = ["draw_doors", "draw_leases", "draw_refusals", "draw_rules"]
 
 View = Mapping[str, Any]
 
@@ -27,6 +27,23 @@ def draw_doors(session: Session, doors: Sequence[View]) -> str:
             _terms(session, door),
             str(door["leases"]),
             person(session, str(door["owner"])) if door["owner"] else "",
+        )
+    return draw(table)
+
+
+def draw_refusals(session: Session, refusals: Sequence[View]) -> str:
+    """What devices asked for in vain, the newest first."""
+    table = new_table(session, "last", "device", "for-devices", "wished", "times>", "refused-why")
+    for one in refusals:
+        wished = f"{one['ports']} → {one['to']}"
+        said = one_line(one["description"])
+        table.add_row(
+            session.clock.ago(one["at"]),
+            clean(one["device"]),
+            clean(one["door"]),
+            clean(f"{wished} '{said}'" if said else wished),
+            str(one["times"]),
+            one_line(one["problem"]["title"]),
         )
     return draw(table)
 

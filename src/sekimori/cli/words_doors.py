@@ -17,7 +17,7 @@ DOORS: Final[dict[str, tuple[str, str]]] = {
     ),
     # -- what was done -----------------------------------------------------------------------------
     "done.door-on": (
-        "The {name} answers on {interfaces}. Who may open what: sekimori door rules",
+        "The {name} is open on {interfaces}. Who may open what: sekimori door rules",
         "{name} を {interfaces} で開けました。だれが何を開けられるか: sekimori door rules",
     ),
     "done.door-off": (
@@ -41,6 +41,10 @@ DOORS: Final[dict[str, tuple[str, str]]] = {
         "機器が自分でポートを開けることはできません。できるようにするには: "
         "sekimori door enable igd portmap --on lan0",
     ),
+    "door.refused": (
+        "Refused lately (what may be asked for: sekimori door rules):",
+        "最近の拒否（何を求められるか: sekimori door rules）:",
+    ),
     "rules.usual": (
         "Nobody wrote rules; this one holds unless somebody does:",
         "ルールは書かれていません。書くまでは次のルールが有効です:",
@@ -48,6 +52,12 @@ DOORS: Final[dict[str, tuple[str, str]]] = {
     "rules.rest": (
         "The first rule that fits decides; what none fits is denied.",
         "最初に当てはまるルールで決まり、どれにも当てはまらない要求は拒否します。",
+    ),
+    "rules.unsaid": (
+        "Unless it says otherwise, a rule that allows is about ports {ports} (outside and inside), to the "
+        "device itself, {most} leases of each and {longest} at most.",
+        "許可のルールは、書かれていない限り、外側・内側ともポート {ports}、要求した機器自身あて、"
+        "1 台 {most} 件まで、期間は最長 {longest} です。",
     ),
     "rules.none": (
         "There is no rule, so everything is denied. The usual rule: sekimori door allow all",
@@ -76,6 +86,9 @@ DOORS: Final[dict[str, tuple[str, str]]] = {
     "head.device": ("DEVICE", "機器"),
     "head.asked": ("BY", "方法"),
     "head.description": ("DESCRIPTION", "説明"),
+    "head.wished": ("ASKED FOR", "要求"),
+    "head.times": ("TIMES", "回数"),
+    "head.refused-why": ("WHY NOT", "理由"),
     "head.left": ("LEFT", "残り"),
     "verb.door": ("set", "設定"),
     "verb.permit": ("set", "設定"),
@@ -87,8 +100,8 @@ DOORS: Final[dict[str, tuple[str, str]]] = {
         "上位のルーターと、機器が自分で開けたもの: {verbs}",
     ),
     "help.verb.door ls": (
-        "which doors are open, where, and what keeps them from answering",
-        "開いている窓口、場所、応答できない理由",
+        "which doors are open, where, what keeps them from answering, and whom they refused lately",
+        "開いている窓口、場所、応答できない理由、最近の拒否",
     ),
     "help.verb.door enable": (
         "let devices ask for ports by UPnP (igd), or by NAT-PMP and PCP (portmap)",

@@ -107,7 +107,7 @@ class Client(Connection):
     # -- changes ---------------------------------------------------------------
 
     def open(self, fields: Mapping[str, object], plan: bool = False, why: str = "") -> Json:
-        """Open a mapping of the words in `model.request.FIELDS`. Answers an outcome."""
+        """Open a mapping of the words in `model.words.FIELDS`. Answers an outcome."""
         return self._json("POST", "/v1/mappings", {**fields, "plan": plan, "why": why})
 
     def edit(

@@ -15,9 +15,10 @@ from sekimori.model.causes import Text, cause, in_language
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Lifetime, parse_instant
 from sekimori.model.mapping import check_name
-from sekimori.model.request import Reading, Unsaid, Wish, parse_wish
+from sekimori.model.request import Unsaid, Wish
 from sekimori.model.schedule import load_zone
 from sekimori.model.target import pair_ports
+from sekimori.model.words import Reading, parse_wish
 
 __all__ = ["explain", "read_entry", "read_until"]
 

@@ -12,9 +12,10 @@ from sekimori.model.address import IPNetwork
 from sekimori.model.causes import Unreadable, cause
 from sekimori.model.gateway import Gateway
 from sekimori.model.mapping import Owner
-from sekimori.model.request import Configure, LiftBan, PutBan, Reading
+from sekimori.model.request import Configure, LiftBan, PutBan
 from sekimori.model.snapshot import Snapshot
 from sekimori.model.source import parse_prefix
+from sekimori.model.words import Reading
 
 __all__ = ["GATEWAY", "ask_for_settings", "read_bans"]
 

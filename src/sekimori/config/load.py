@@ -29,9 +29,9 @@ from sekimori.model.address import Interface, IPNetwork, parse_on
 from sekimori.model.causes import Unreadable, cause, os_cause
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import format_duration, parse_duration
-from sekimori.model.request import Reading
 from sekimori.model.schedule import load_zone
 from sekimori.model.source import LAN, Sources, parse_prefix
+from sekimori.model.words import Reading
 
 __all__ = ["load_config", "parse_config", "read_text"]
 

@@ -16,7 +16,8 @@ from sekimori.model.lifetime import Asked
 from sekimori.model.linesettings import LineSettings
 from sekimori.model.mapping import Owner, OwnerKind
 from sekimori.model.permission import Permission
-from sekimori.model.request import FIELDS, Unsaid, Wish
+from sekimori.model.request import Unsaid, Wish
+from sekimori.model.words import FIELDS
 
 __all__ = [
     "MAPPING_KEYS",

@@ -16,8 +16,9 @@ from sekimori.model.lifetime import Asked
 from sekimori.model.mapping import Mapping as PortMapping
 from sekimori.model.mapping import Owner
 from sekimori.model.preset import Preset
-from sekimori.model.request import Ask, Change, Close, Define, Reading, Submit, Wish
+from sekimori.model.request import Ask, Change, Close, Define, Submit, Wish
 from sekimori.model.snapshot import Snapshot
+from sekimori.model.words import Reading
 
 __all__ = ["Expired", "Sync", "plan_sync", "unconfirmed_notice"]
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
 
 from sekimori.gate.devices import DeviceDoor, Inside
 from sekimori.gate.ports import Gate
+from sekimori.gate.refusals import Refusal
 from sekimori.model.decision import Made
 from sekimori.model.door import Door, DoorName
 from sekimori.model.errors import Problem
@@ -74,6 +75,10 @@ class Doors:
         for name, problem in self._broken.items():
             found[name] = dict.fromkeys(self._running[name][0].interfaces, problem)
         return found
+
+    def refusals(self) -> Sequence[Refusal]:
+        """What devices were refused, the newest first."""
+        return self._inside.refusals.newest()
 
     async def run(self) -> None:
         """Keep them until cancelled; then they are shut."""

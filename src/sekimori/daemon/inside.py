@@ -8,6 +8,7 @@ from ipaddress import IPv6Address
 from pathlib import Path
 
 from sekimori.doors.api.feed import Feed
+from sekimori.gate.refusals import Refusals
 from sekimori.host.neighbour import find_mac
 from sekimori.host.sightings import LanSightings
 from sekimori.ledger.store import Ledger
@@ -24,7 +25,11 @@ __all__ = ["DaemonInside"]
 
 
 class DaemonInside:
-    """Fulfils `sekimori.gate.devices.Inside`."""
+    """Fulfils `sekimori.gate.devices.Inside`.
+
+    Attributes:
+        refusals: what devices were refused since the daemon started.
+    """
 
     def __init__(
         self,
@@ -45,6 +50,7 @@ class DaemonInside:
         self._sightings = sightings
         self._feed = feed
         self._router_address = router_address
+        self.refusals = Refusals()
 
     @property
     def directory(self) -> Path:

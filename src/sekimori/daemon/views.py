@@ -23,6 +23,7 @@ from sekimori.doors.api.feed import Feed
 from sekimori.doors.api.ports import Doctor, RouterTold
 from sekimori.gate.local import LocalGate
 from sekimori.gate.ports import Outcome
+from sekimori.gate.refusals import Refusal
 from sekimori.ledger.journal import Revision
 from sekimori.ledger.store import Ledger
 from sekimori.model.actual import Counters, Flow, SourceUse, Status
@@ -98,6 +99,10 @@ class DaemonViews:
     def door_problems(self) -> Mapping[DoorName, Mapping[str, Problem]]:
         """Why doors for devices do not answer, by door and interface."""
         return self._doors.problems()
+
+    def refusals(self) -> Sequence[Refusal]:
+        """What devices were refused, the newest first."""
+        return self._doors.refusals()
 
     def line(self) -> Line:
         """The line as a whole."""

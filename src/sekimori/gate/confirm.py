@@ -24,7 +24,7 @@ from sekimori.model.decision import Made
 from sekimori.model.errors import Problem
 from sekimori.model.events import Armed, Committed, Confirmed, Reverted, Settled
 from sekimori.model.mapping import OwnerKind
-from sekimori.model.pending import Pending
+from sekimori.model.pending import Pending, Unconfirmed
 from sekimori.model.request import Context
 from sekimori.model.snapshot import Snapshot
 from sekimori.policy.reach import reaches, would_cut
@@ -43,9 +43,12 @@ _AGAIN: Final = 1.0
 _DOOR: Final = "confirm"
 _log = structlog.get_logger("gate")
 
-TakeBack = Callable[[Committed, Context, Sequence[int]], Awaitable[tuple[int | None, list[str]]]]
-"""Takes a revision back, and has others wait to be confirmed no longer, as one revision: its number (None:
-nothing of the old one stood any more), and the names of what was left as it is."""
+TakeBack = Callable[
+    [Committed, Context, Sequence[int], Sequence[Unconfirmed]], Awaitable[tuple[int | None, list[str]]]
+]
+"""Takes a revision back, has others wait to be confirmed no longer, and keeps texts that are not to be
+applied again by themselves, as one revision: its number (None: nothing of the old one stood any more), and
+the names of what was left as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,16 +200,24 @@ class Confirming:
         """Take revisions back, the newest first."""
         for each in reversed(pending):
             context = Context(each.actor, _DOOR, why or f"not confirmed within {each.within} s")
+            texts = self._texts_of(each, pending)
             self._leaving = each
             try:
                 committed = recollect(self._writer.ledger.revision_of(each.revision))
-                number, left = await self._take_back(committed, context, (each.revision,))
+                number, left = await self._take_back(committed, context, (each.revision,), texts)
             except Problem as problem:
                 self._try_again(problem)
                 return
             finally:
                 self._leaving = None
             self._end(Reverted(self._clock.now(), each, number, tuple(left)))
+
+    def _texts_of(self, pending: Pending, leaving: Sequence[Pending]) -> list[Unconfirmed]:
+        """The text of a config file that is not to be applied again: of each file, what was said last."""
+        newer = any(each.actor == pending.actor and each.revision > pending.revision for each in leaving)
+        if newer or not pending.text:
+            return []
+        return [Unconfirmed(pending.actor, pending.text, self._clock.now())]
 
     def _try_again(self, problem: Problem) -> None:
         _log.error("not_taken_back", problem=problem.title())

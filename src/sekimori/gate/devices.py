@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from sekimori.gate.ports import Gate
+from sekimori.gate.refusals import Refusals
 from sekimori.model.actual import Status
 from sekimori.model.address import IPAddress
 from sekimori.model.errors import Problem
@@ -33,6 +34,11 @@ class Inside(Protocol):
     @property
     def directory(self) -> Path:
         """Where a door keeps what must outlast the daemon, in files that begin with its name."""
+        ...
+
+    @property
+    def refusals(self) -> Refusals:
+        """Where it is kept what devices were refused."""
         ...
 
     def now(self) -> float:
@@ -118,8 +124,15 @@ class Leases:
         machine uses is passed over, unless the ask is for that one.
 
         Raises:
-            Problem: why not; nothing was changed.
+            Problem: why not; nothing was changed, and it is noted for whoever looks after the gateway.
         """
+        try:
+            return await self._obtain(device, ask)
+        except Problem as problem:
+            self._inside.refusals.note(device, self._door, ask, problem, self._inside.now())
+            raise
+
+    async def _obtain(self, device: Owner, ask: Obtain) -> PortMapping:
         context = Context(device, self._door, ask.terms.description)
         for _ in range(_TRIES):
             try:

@@ -22,7 +22,7 @@ from sekimori.model.events import Committed
 from sekimori.model.gateway import Ban, Gateway
 from sekimori.model.lifetime import Lifetime
 from sekimori.model.mapping import Mapping as PortMapping
-from sekimori.model.pending import Pending
+from sekimori.model.pending import Pending, Unconfirmed
 from sekimori.model.request import Ask, Context
 from sekimori.policy.decide import decide
 from sekimori.policy.rules import Rules
@@ -118,6 +118,8 @@ class LocalGate:
                 await self._look_ahead(decision.changes)
                 notices = [*decision.notices, *self._following.notices(decision.changes)]
                 within = self.confirming.needed(decision.changes, snapshot, context, now)
+                if not plan and not decision.changes:
+                    await self._note_standing(context)
                 if plan or not decision.changes:
                     return Outcome(plan, None, decision.changes, tuple(notices), within)
                 committed = await self._commit(decision.changes, context, now, within)
@@ -150,14 +152,20 @@ class LocalGate:
         now: float,
         within: int | None = None,
         settles: Sequence[int] = (),
+        unconfirmed: Sequence[Unconfirmed] = (),
     ) -> Committed:
         try:
-            committed = await self._writer.commit(changes, context, now, within, settles)
+            committed = await self._writer.commit(changes, context, now, within, settles, unconfirmed)
         except asyncio.CancelledError:  # who asked went away, but it was written
             self._tell_engine(changes)
             raise
         self._tell_engine(committed.changes)
         return committed
+
+    async def _note_standing(self, context: Context) -> None:
+        """A config file's text asks for nothing new: what was once taken back of the file is over."""
+        if context.text and context.actor in self._writer.ledger.unconfirmed:
+            await self._writer.settle((), (Unconfirmed(context.actor, "", self._clock.now()),))
 
     def _tell_engine(self, changes: Sequence[Made]) -> None:
         self.confirming.wake()
@@ -183,7 +191,7 @@ class LocalGate:
             problem = self._failure(change)
             if problem is not None:
                 why = Context(context.actor, context.door, f"taken back: {problem.title()}")
-                await self._take_back(committed, why, (committed.revision,) if committed.pending else ())
+                await self._take_back(committed, why, (committed.revision,) if committed.pending else (), ())
                 raise problem
         return [notice for notice in map(self._lingering, final) if notice is not None]
 
@@ -216,7 +224,11 @@ class LocalGate:
         )
 
     async def _take_back(
-        self, committed: Committed, context: Context, settles: Sequence[int]
+        self,
+        committed: Committed,
+        context: Context,
+        settles: Sequence[int],
+        unconfirmed: Sequence[Unconfirmed],
     ) -> tuple[int | None, list[str]]:
         """Take a revision back (`confirm.TakeBack`)."""
         number = None
@@ -225,10 +237,10 @@ class LocalGate:
             if left:
                 _log.warning("not_all_taken_back", revision=committed.revision, left=left)
             if back:
-                taken = await self._commit(back, context, self._clock.now(), None, settles)
+                taken = await self._commit(back, context, self._clock.now(), None, settles, unconfirmed)
                 number = taken.revision
             elif settles:
-                await self._writer.settle(settles)
+                await self._writer.settle(settles, unconfirmed)
         await self._engine.ensure()
         return number, left
 

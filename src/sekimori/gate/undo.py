@@ -245,8 +245,9 @@ def _refuse_moved(
 def newest_undoable(revisions: Iterable[Revision]) -> Revision | None:
     """The revision that a plain `undo` means, from the newest down.
 
-    The clock's own doings, and what devices ask for by themselves, are nobody's to undo; and what could not
-    be applied was taken back already: neither that revision nor the one that took it back counts.
+    The clock's own doings, the network's, and what devices ask for by themselves, are nobody's to undo; and
+    what could not be applied was taken back already: neither that revision nor the one that took it back
+    counts.
     """
     taken_back: list[JournalRow] = []
     for revision in revisions:
@@ -259,9 +260,16 @@ def newest_undoable(revisions: Iterable[Revision]) -> Revision | None:
             taken_back = [back for back in taken_back if back not in void]
         elif revision.actor.kind is OwnerKind.DEVICE:
             continue
-        elif any(row.verb is not Verb.EXPIRE for row in revision.rows):
+        elif any(row.verb is not Verb.EXPIRE and not _is_rerouting(row) for row in revision.rows):
             return revision
     return None
+
+
+def _is_rerouting(row: JournalRow) -> bool:
+    """Whether only the path is another, which follows from how the network is: nothing can be put back."""
+    if row.before is None or row.after is None:
+        return False
+    return {key for key in row.after if row.after[key] != row.before.get(key)} <= {"path", "revision"}
 
 
 def _takes_back(back: JournalRow, row: JournalRow) -> bool:

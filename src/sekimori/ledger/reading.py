@@ -15,18 +15,21 @@ from sekimori.model.door import Door
 from sekimori.model.errors import Problem
 from sekimori.model.gateway import Ban, Gateway
 from sekimori.model.mapping import Mapping, Owner
-from sekimori.model.pending import Pending
+from sekimori.model.pending import Pending, Unconfirmed
 from sekimori.model.permission import Permissions
 from sekimori.model.source import parse_prefix
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-__all__ = ["PENDING", "Standing", "UndecodableError", "read_standing"]
+__all__ = ["PENDING", "UNCONFIRMED", "Standing", "UndecodableError", "read_standing"]
 
 
 PENDING: Final = "pending"
 """The kind of setting that a revision is which waits to be confirmed; its key is the number."""
+
+UNCONFIRMED: Final = "unconfirmed"
+"""The kind that the text of a config file is which was taken back; its key is the file as an owner."""
 
 
 class UndecodableError(Exception):
@@ -42,6 +45,7 @@ class Standing:
     lists: tuple[NamedList, ...]
     settings: tuple[Setting, ...] = ()
     pending: tuple[Pending, ...] = ()
+    unconfirmed: tuple[Unconfirmed, ...] = ()
 
 
 def read_standing(connection: sa.Connection | sqlite3.Connection) -> Standing:
@@ -61,8 +65,9 @@ def read_standing(connection: sa.Connection | sqlite3.Connection) -> Standing:
         newest or 0,
         tuple(_mapping(key, text) for key, text in documents),
         tuple(_list(name, owner, text) for name, owner, text in named),
-        tuple(_setting(kind, key, text) for kind, key, text in chosen if kind != PENDING),
+        tuple(_setting(kind, key, text) for kind, key, text in chosen if kind not in (PENDING, UNCONFIRMED)),
         tuple(_pending(key, text) for kind, key, text in chosen if kind == PENDING),
+        tuple(_unconfirmed(key, text) for kind, key, text in chosen if kind == UNCONFIRMED),
     )
 
 
@@ -101,6 +106,16 @@ def _pending(key: str, text: str) -> Pending:
     if str(pending.revision) != key:
         raise UndecodableError(f"the row of pending {key} is about {pending.revision}")
     return pending
+
+
+def _unconfirmed(key: str, text: str) -> Unconfirmed:
+    try:
+        found = Unconfirmed.from_document(json.loads(text))
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
+        raise UndecodableError(f"the row of unconfirmed {key} cannot be read: {_text(error)}") from error
+    if str(found.owner) != key:
+        raise UndecodableError(f"the row of unconfirmed {key} is about {found.owner}")
+    return found
 
 
 _SETTINGS: Final[dict[str, Callable[[dict[str, Any]], Setting]]] = {

@@ -96,7 +96,7 @@ lists = sa.Table(
 settings = sa.Table(
     "settings",
     metadata,
-    sa.Column("kind", sa.Text, primary_key=True),  # 'gateway', 'ban' or 'pending'
+    sa.Column("kind", sa.Text, primary_key=True),  # of `model.decision.kind_of`, or of `ledger.reading`
     sa.Column("key", sa.Text, primary_key=True),  # a ban's prefix (`key_of`), a pending revision's number
     sa.Column("owner", sa.Text, nullable=False),
     sa.Column("expires_at", sa.BigInteger),

@@ -20,7 +20,7 @@ from sekimori.model.decision import Made
 from sekimori.model.errors import Problem
 from sekimori.model.events import Committed
 from sekimori.model.mapping import Mapping, Owner, OwnerKind
-from sekimori.model.pending import Pending
+from sekimori.model.pending import Pending, Unconfirmed
 from sekimori.model.request import Context
 from sekimori.model.snapshot import Snapshot
 
@@ -39,6 +39,7 @@ class Ledger:
         snapshot: what stands now, in memory. Only `take` changes it, after the file has.
         revision: the newest revision's number; 0 before the first.
         pending: revisions that wait to be confirmed, by number. Only `take` and `forget` change it.
+        unconfirmed: by the file, the text that was taken back and is not applied again by itself.
     """
 
     def __init__(self, database: Database | None, standing: Standing, file: Path | None = None) -> None:
@@ -48,6 +49,7 @@ class Ledger:
         self.snapshot = Snapshot(standing.mappings, standing.lists, standing.settings)
         self.revision = standing.revision
         self.pending: dict[int, Pending] = {each.revision: each for each in standing.pending}
+        self.unconfirmed: dict[Owner, Unconfirmed] = {each.owner: each for each in standing.unconfirmed}
 
     @classmethod
     def open(cls, directory: Path, *, memory: bool = False) -> Ledger:
@@ -85,6 +87,7 @@ class Ledger:
         at: float,
         within: int | None = None,
         settles: Sequence[int] = (),
+        unconfirmed: Sequence[Unconfirmed] = (),
     ) -> Committed:
         """Write the changes as one revision at `at` (Unix seconds): all of them or none.
 
@@ -95,6 +98,7 @@ class Ledger:
         this returns; but of leases that devices asked for, a power cut may take the last, which
         their devices ask for again. `within` is the seconds in which the context's caller must confirm the
         revision, None is not at all; the revisions in `settles` wait to be confirmed no longer.
+        The texts in `unconfirmed` are kept; a text that is written now is not one of them any more.
 
         Raises:
             Problem: `disk-full`, `state-unusable` or `ledger-failed`; nothing was changed.
@@ -107,9 +111,12 @@ class Ledger:
         number = self.revision + 1
         pending = None
         if within is not None and context.caller is not None:
-            pending = Pending(number, context.actor, context.caller, at + within, within)
+            deadline = at + within
+            pending = Pending(number, context.actor, context.caller, deadline, within, context.text)
+        if context.text and context.actor in self.unconfirmed:
+            unconfirmed = (*unconfirmed, Unconfirmed(context.actor, "", at))
         stamped = _stamped(changes, number, at)
-        committed = Committed(number, at, context, stamped, pending, tuple(settles))
+        committed = Committed(number, at, context, stamped, pending, tuple(settles), tuple(unconfirmed))
         database = self._database
         lane = database.relaxed if _is_asked_for_again(committed) else database.writing
         try:
@@ -126,25 +133,32 @@ class Ledger:
         for change in committed.changes:
             self.snapshot.apply(change)
         self.revision = committed.revision
-        self.forget(committed.settles)
+        self.forget(committed.settles, committed.unconfirmed)
         if committed.pending is not None:
             self.pending[committed.revision] = committed.pending
 
-    def settle(self, numbers: Sequence[int]) -> None:
-        """Write that revisions wait to be confirmed no longer; `forget` is to follow, as `take` does `write`.
+    def settle(self, numbers: Sequence[int], unconfirmed: Sequence[Unconfirmed] = ()) -> None:
+        """Write that revisions wait to be confirmed no longer, and texts of config files to keep or not.
+
+        `forget` is to follow, as `take` does `write`.
 
         Raises:
             Problem: as `commit`.
         """
-        from sekimori.ledger.writing import settle
+        from sekimori.ledger.writing import note_texts, settle
 
         with self._database.writing() as connection:
             settle(connection, numbers)
+            note_texts(connection, unconfirmed)
 
-    def forget(self, numbers: Sequence[int]) -> None:
+    def forget(self, numbers: Sequence[int], unconfirmed: Sequence[Unconfirmed] = ()) -> None:
         """Take in what `settle` wrote."""
         for number in numbers:
             self.pending.pop(number, None)
+        for each in unconfirmed:
+            self.unconfirmed.pop(each.owner, None)
+            if each.text:
+                self.unconfirmed[each.owner] = each
 
     def _holds(self, number: int) -> bool:
         try:

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from sekimori.ledger.journal import JournalRow, row_of, storable, subject_id
-from sekimori.ledger.reading import PENDING
+from sekimori.ledger.reading import PENDING, UNCONFIRMED
 from sekimori.ledger.schema import claims, journal, lists, mappings, revisions, settings
 from sekimori.ledger.usage import delete_usage
 from sekimori.model.address import Interface
@@ -18,9 +18,9 @@ from sekimori.model.decision import Made, NamedList, Setting, key_of, kind_of
 from sekimori.model.events import Committed
 from sekimori.model.gateway import Ban
 from sekimori.model.mapping import Mapping
-from sekimori.model.pending import Pending
+from sekimori.model.pending import Pending, Unconfirmed
 
-__all__ = ["settle", "write"]
+__all__ = ["note_texts", "settle", "write"]
 
 # Made once: to build a statement costs as much as to have SQLite do it.
 _INSERT = {table: table.insert() for table in (revisions, mappings, claims, lists, settings, journal)}
@@ -31,7 +31,7 @@ _DELETE_SETTING = settings.delete().where(settings.c.key == sa.bindparam("gone")
 
 def write(connection: sa.Connection, committed: Committed) -> None:
     """Write a revision, its journal rows, and the state that follows; whether it must be confirmed; and
-    that others need not be any more.
+    that others need not be any more; and which texts of config files came to nothing.
 
     What changed is deleted first, claims with it, and then inserted as it stands after: so
     two mappings may swap ports or names in one revision.
@@ -59,6 +59,7 @@ def write(connection: sa.Connection, committed: Committed) -> None:
         ],
     )
     settle(connection, committed.settles)
+    note_texts(connection, committed.unconfirmed)
     if committed.pending is not None:
         _insert(connection, settings, [_pending_values(committed.pending)])
 
@@ -70,6 +71,17 @@ def settle(connection: sa.Connection, numbers: Iterable[int]) -> None:
         of_these = settings.c.key == sa.bindparam("gone")
         statement = settings.delete().where(settings.c.kind == PENDING, of_these)
         connection.execute(statement, [{"gone": key} for key in keys])
+
+
+def note_texts(connection: sa.Connection, texts: Iterable[Unconfirmed]) -> None:
+    """Keep what text of a config file came to nothing, or that none did."""
+    for each in texts:
+        key = storable(str(each.owner))
+        _delete(connection, _DELETE_SETTING, [key])
+        if each.text:
+            document = _json(each.to_document())
+            row = {"kind": UNCONFIRMED, "key": key, "owner": key, "expires_at": None, "document": document}
+            _insert(connection, settings, [row])
 
 
 def _put_mappings(connection: sa.Connection, changes: list[Made]) -> None:

@@ -12,7 +12,15 @@ DOORS: Final[dict[str, tuple[str, str]]] = {
     "do-lease": ("open a lease", "リースの開放"),
     "do-adopt": ("adopt {name}", "{name} の引き取り"),
     "no-rule-fits": ("no permission rule allows it", "許可ルールのどれにも当てはまりません"),
+    "no-rule-privileged": (
+        "no permission rule allows it; a rule has to name ports below {first}",
+        "許可ルールのどれにも当てはまりません。{first} 未満のポートはルールに明記が必要です",
+    ),
     "denied-by-rule": ("the rule '{rule}' decides", "ルール「{rule}」によります"),
+    "no-lan-found": (
+        "none, so this machine is no gateway",
+        "なし。このマシンはゲートウェイではありません",
+    ),
     "rule-begins": (
         "it begins with allow or deny, and whom it is about: all, a prefix, a MAC address or on:INTERFACE",
         "allow か deny で始め、次に対象（all、プレフィックス、MAC アドレス、on:インターフェース）を書きます",

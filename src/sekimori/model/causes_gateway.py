@@ -50,6 +50,10 @@ GATEWAY: Final[dict[str, tuple[str, str]]] = {
         " Others have something to confirm: {names}.",
         "ほかの人の確認待ちがあります: {names}。",
     ),
+    "or-pause": (
+        " 'sekimori pause {name}' stops it now.",
+        "今すぐ止めるなら sekimori pause {name} です。",
+    ),
     "left-standing": (
         " Left as it is, because it was changed since: {names}.",
         "その後に変更された次のものは、そのままにしました: {names}。",

@@ -70,7 +70,8 @@ class Census:
       meant for the one to the other. The entry may be old, so that `to_ask` has the address asked about: who
       answers has it, and where nobody does, the lease counts again.
     - A name is told by leases and by mDNS. Of an address without a MAC address in the lease, or in the
-      answer, the neighbour table tells whose it is.
+      answer, the neighbour table tells whose it is; but only while whoever it shows has answered there of
+      late, for its older entries may be of somebody who has left.
     - Addresses that mean something on one link only, and those that are no host's, are left out; of IPv6,
       global and unique local ones remain.
     """
@@ -103,6 +104,8 @@ class Census:
                 if self._agrees(lease.address, lease.mac):
                     self._add(lease.mac, lease.address, SightingSource.LEASE)
         self._names: dict[str, set[str]] = {}
+        self._unowned: dict[str, dict[IPAddress, None]] = {}
+        """By name the addresses that were told without a MAC address."""
         self._told: dict[str, dict[IPAddress, None]] = {}
         """By name the addresses that leases and mDNS give it, in that order."""
         self._note_names()
@@ -150,6 +153,14 @@ class Census:
     def macs_of(self, name: str) -> tuple[str, ...]:
         """The devices that go by a name, with or without a domain behind it; more than one is ambiguous."""
         return tuple(sorted(self._names.get(name, ())))
+
+    def unowned(self, name: str) -> tuple[IPAddress, ...]:
+        """The addresses of a name that were told without saying whose they are."""
+        return tuple(self._unowned.get(name, ()))
+
+    def is_proved(self, address: IPAddress) -> bool:
+        """Whether somebody has answered at an address of late."""
+        return address in self._confirmed
 
     def others_at(self, address: IPAddress, mac: str) -> tuple[str, ...]:
         """Who else has an address: by the neighbour table, or where it says nothing, by a lease."""
@@ -207,8 +218,13 @@ class Census:
         pairs += [(each.name, each.address, None) for each in self._announced]
         for name, address, mac in pairs:
             for form in _forms(name):
-                self._names.setdefault(form, set()).update([mac] if mac else self._seen.get(address, {}))
+                self._names.setdefault(form, set()).update([mac] if mac else self._answering(address))
                 self._told.setdefault(form, {})[address] = None
+                if mac is None:
+                    self._unowned.setdefault(form, {})[address] = None
+
+    def _answering(self, address: IPAddress) -> Iterable[str]:
+        return self._seen.get(address, {}) if address in self._confirmed else ()
 
     def _server(self, mac: str) -> LeaseServer | None:
         ours = [each for each in self._leases if each.mac == mac]

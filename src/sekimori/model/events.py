@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sekimori.model.actual import Status
 from sekimori.model.decision import Made
 from sekimori.model.mapping import Owner
-from sekimori.model.pending import Pending
+from sekimori.model.pending import Pending, Unconfirmed
 from sekimori.model.request import Context
 
 __all__ = ["Armed", "Committed", "Confirmed", "Event", "Reverted", "Settled", "StatusChanged"]
@@ -20,6 +20,7 @@ class Committed:
     Attributes:
         pending: until when it must be confirmed; None where it stands by itself.
         settles: revisions that wait no longer to be confirmed, because this one took them back.
+        unconfirmed: texts of config files that are not to be applied again by themselves, or may be again.
     """
 
     revision: int
@@ -28,6 +29,7 @@ class Committed:
     changes: tuple[Made, ...]
     pending: Pending | None = None
     settles: tuple[int, ...] = ()
+    unconfirmed: tuple[Unconfirmed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,13 @@ class Obtain:
     nonce_rule: NonceRule = NonceRule.SAME_SOURCE
     avoid: frozenset[int] = field(default_factory=frozenset)
 
+    @property
+    def wish(self) -> str:
+        """The ports as people are told of them: `udp/3074`, or with others outside `udp/80:3074`."""
+        inside = str(self.ports)
+        elsewhere = self.outside not in (None, self.ports.first)
+        return f"{self.protocol}/{self.outside}:{inside}" if elsewhere else f"{self.protocol}/{inside}"
+
 
 @dataclass(frozen=True, slots=True)
 class Release:

@@ -177,11 +177,11 @@ MESSAGES: Final[dict[str, Message]] = {
         "not-permitted",
         (
             "cannot {what} '{name}': it is managed by the file {file}",
-            "Change it there and run 'sekimori apply'; 'sekimori pause {name}' stops it now.",
+            "Change it there and run 'sekimori apply'.{now}",
         ),
         (
             "「{name}」を{what}できません: ファイル {file} が管理しています",
-            "ファイルを直して sekimori apply を実行してください。今すぐ止めるなら sekimori pause {name} です。",
+            "ファイルを直して sekimori apply を実行してください。{now}",
         ),
     ),
     "privileged-port": Message(

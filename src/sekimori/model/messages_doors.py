@@ -31,6 +31,19 @@ DOORS: Final[dict[str, Message]] = {
             "LAN のインターフェース（{lans}）を指定してください。区別は sekimori gateway status で確かめられます。",
         ),
     ),
+    "door-no-lan": Message(
+        "conflict",
+        (
+            "cannot answer at the {door} door on {interface}: no LAN is there",
+            "LANs that were found: {lans} ('sekimori gateway status'). It answers as soon as there is one; for "
+            "another: 'sekimori door enable {door} --on INTERFACE'.",
+        ),
+        (
+            "{door} の窓口が {interface} で応答できません: LAN がありません",
+            "見つかった LAN: {lans}（sekimori gateway status）。LAN になり次第応答します。"
+            "場所を変えるには sekimori door enable {door} --on INTERFACE を実行してください。",
+        ),
+    ),
     "lease-refused": Message(
         "refused",
         (

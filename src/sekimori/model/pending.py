@@ -1,4 +1,7 @@
-"""A change that may have locked its asker out, and stands only until it is known that it has not."""
+"""A change that may have locked its asker out, and stands only until it is known that it has not.
+
+And the text of a config file that came to nothing so: it is not applied again by itself.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 from sekimori.model.mapping import Owner
 from sekimori.model.request import Caller
 
-__all__ = ["Pending"]
+__all__ = ["Pending", "Unconfirmed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,7 @@ class Pending:
         caller: the way its actor came by, which it may have cut.
         deadline: Unix seconds.
         within: seconds from the revision to the deadline.
+        text: where a config file asked for it, the digest of its text; else ''.
     """
 
     revision: int
@@ -29,6 +33,7 @@ class Pending:
     caller: Caller
     deadline: float
     within: int
+    text: str = ""
 
     def to_document(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -41,6 +46,7 @@ class Pending:
             "dport": self.caller.dport,
             "deadline": self.deadline,
             "within": self.within,
+            "text": self.text,
         }
 
     @classmethod
@@ -61,4 +67,33 @@ class Pending:
             ),
             deadline=document["deadline"],
             within=document["within"],
+            text=document.get("text", ""),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Unconfirmed:
+    """The text of a config file that was applied, not confirmed, and taken back.
+
+    Attributes:
+        owner: the file.
+        text: the digest of its text; '' where there is none any more.
+        at: Unix seconds when it was taken back.
+    """
+
+    owner: Owner
+    text: str
+    at: float
+
+    def to_document(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"owner": str(self.owner), "text": self.text, "at": self.at}
+
+    @classmethod
+    def from_document(cls, document: MappingABC[str, Any]) -> Unconfirmed:
+        """Read `to_document` back.
+
+        Raises:
+            KeyError, ValueError: the document is not of such a text.
+        """
+        return cls(Owner.parse(document["owner"]), document["text"], document["at"])

@@ -339,6 +339,10 @@ def allowed_outside(
     return found
 
 
-def rule_text(rule: Permission | None) -> Text:
-    """What is said of the rule that denied, by language."""
-    return cause("no-rule-fits") if rule is None else cause("denied-by-rule", rule=str(rule))
+def rule_text(rule: Permission | None, *asked: PortRange) -> Text:
+    """What is said of the rule that denied, or of there being none, by language."""
+    if rule is not None:
+        return cause("denied-by-rule", rule=str(rule))
+    if any(ports.first < UNPRIVILEGED.first for ports in asked):
+        return cause("no-rule-privileged", first=UNPRIVILEGED.first)
+    return cause("no-rule-fits")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sekimori.model.causes import Text, cause
 from sekimori.model.decision import Subject
 from sekimori.model.errors import Problem
-from sekimori.model.mapping import Owner, OwnerKind
+from sekimori.model.mapping import Mapping, Owner, OwnerKind
 from sekimori.model.request import Context
 from sekimori.model.snapshot import Snapshot
 from sekimori.policy.rules import Rules
@@ -44,7 +44,9 @@ def refuse_foreign(subject: Subject, what: str, case: Case, *, harmless: bool = 
         doing = cause("do-to", what=cause(what), name=subject.name)
         raise Problem("not-permitted", what=doing, who=actor.label)
     if subject.owner.kind is OwnerKind.FILE and not harmless and not case.undoing:
-        raise Problem("managed-by-file", what=cause(what), name=subject.name, file=subject.owner.id)
+        stops = cause("or-pause", name=subject.name) if isinstance(subject, Mapping) else ""
+        file = subject.owner.id
+        raise Problem("managed-by-file", what=cause(what), name=subject.name, file=file, now=stops)
 
 
 def refuse_own_only(what: Text, case: Case) -> None:

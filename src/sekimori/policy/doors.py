@@ -6,13 +6,25 @@ from dataclasses import replace
 
 from sekimori.model.causes import cause
 from sekimori.model.decision import Made, Notice, Verb
-from sekimori.model.door import DisableDoor, Door, EnableDoor
+from sekimori.model.door import DisableDoor, DoorName, EnableDoor
 from sekimori.model.errors import Problem
 from sekimori.model.mapping import OwnerKind
+from sekimori.model.network import Network
 from sekimori.model.permission import Permissions, SetPermissions
 from sekimori.policy.case import Case, refuse_foreign, refuse_own_only
 
-__all__ = ["decide_disable_door", "decide_enable_door", "decide_set_permissions"]
+__all__ = ["decide_disable_door", "decide_enable_door", "decide_set_permissions", "why_not_on"]
+
+
+def why_not_on(interface: str, door: DoorName, network: Network) -> Problem | None:
+    """Why a door cannot answer on an interface, as far as the network says: it leads out, or to no LAN."""
+    lans = sorted(lan.interface for lan in network.lans)
+    told = ", ".join(lans) or cause("no-lan-found")
+    if interface in network.outside:
+        return Problem("door-on-wan", door=str(door), interface=interface, lans=told)
+    if interface not in lans:
+        return Problem("door-no-lan", door=str(door), interface=interface, lans=told)
+    return None
 
 
 def decide_enable_door(ask: EnableDoor, case: Case, notices: list[Notice]) -> Made | None:
@@ -30,12 +42,12 @@ def decide_enable_door(ask: EnableDoor, case: Case, notices: list[Notice]) -> Ma
         example = f"sekimori door enable {wanted.door} --on lan0"
         raise Problem("missing", key="--on", example=example)
     network = case.rules.machine.network()
-    lans = {lan.interface for lan in network.lans}
     for name in wanted.interfaces:
-        if name in network.outside:
-            raise Problem("door-on-wan", door=str(wanted.door), interface=name, lans=", ".join(sorted(lans)))
-        if name not in lans:
-            notices.append(_absent(wanted, name))
+        problem = why_not_on(name, wanted.door, network)
+        if problem is not None and problem.code == "door-on-wan":
+            raise problem
+        if problem is not None:  # a LAN may come: a bridge that is made later, an adapter that is plugged in
+            notices.append(_absent(problem))
     actor = case.context.actor
     takes_over = before is None or actor.kind is OwnerKind.FILE
     after = replace(
@@ -79,11 +91,6 @@ def decide_set_permissions(ask: SetPermissions, case: Case) -> Made | None:
     return None if after == before else Made(Verb.PERMIT, before, after)
 
 
-def _absent(door: Door, interface: str) -> Notice:
-    return Notice(
-        "no-such-lan",
-        f"There is no LAN on {interface} now: {door.name} answers there as soon as there is. "
-        "'sekimori gateway status' shows the LANs that were found.",
-        f"{interface} にはいま LAN がありません。{door.name} は、LAN になり次第そこで応答します。"
-        "見つかった LAN は sekimori gateway status で確かめられます。",
-    )
+def _absent(problem: Problem) -> Notice:
+    en, ja = f"{problem.title()}. {problem.fix()}", f"{problem.title('ja')}。{problem.fix('ja')}"
+    return Notice("no-such-lan", en, ja)

@@ -151,7 +151,7 @@ def _renewed(ask: Obtain, before: Mapping, case: Case) -> Mapping:
         outside = PortRange(ask.outside, ask.outside + ask.ports.size - 1)
     rule = _rule(ask, outside, case)
     if not rule.allow:  # the rules have changed since
-        raise Problem("lease-refused", ports=_asked(ask), why=rule_text(rule))
+        raise Problem("lease-refused", ports=ask.wish, why=rule_text(rule, ask.ports, _wished(ask)))
     description = ask.terms.description or before.lease.description
     terms = replace(ask.terms, description=description, third_party=elsewhere)
     after = replace(
@@ -168,7 +168,7 @@ def _renewed(ask: Obtain, before: Mapping, case: Case) -> Mapping:
 
 
 def _is_as_good(before: Mapping, after: Mapping, case: Case) -> bool:
-    """Whether a renewal would only make a lease end a little later, so that the one that stands is the answer.
+    """Whether a renewal would only make a lease end a little later, so that what stands will do.
 
     A device that asks every second would else write a revision every second. What is left is told by PCP and
     NAT-PMP. UPnP tells nothing: who asked there for an hour counts on an hour, unless without an end.
@@ -186,7 +186,7 @@ def _rule(ask: Obtain, outside: PortRange, case: Case) -> Permission:
     """The rule that decides about the ask on these outside ports; where none fits, one that denies."""
     found = _find_rule(ask, outside, case)
     if found is None:
-        raise Problem("lease-refused", ports=_asked(ask), why=rule_text(None))
+        raise Problem("lease-refused", ports=ask.wish, why=rule_text(None, ask.ports, _wished(ask)))
     return found
 
 
@@ -240,13 +240,13 @@ def _choose_outside(ask: Obtain, case: Case) -> tuple[Permission, PortRange]:
     if not tried:
         wished = _wished(ask)
         denied = _find_rule(ask, wished, case) if wished.last <= HIGHEST_PORT else None
-        raise Problem("lease-refused", ports=_asked(ask), why=rule_text(denied))
+        raise Problem("lease-refused", ports=ask.wish, why=rule_text(denied, ask.ports, _wished(ask)))
     if taken is not None and ask.exact:
         name, owner, theirs = taken.name, taken.owner.label, str(taken.claims[0])
         raise Problem(
             "port-taken", claim=f"{ask.protocol}/{_wished(ask)}", name=name, owner=owner, theirs=theirs
         )
-    raise Problem("no-free-port", ports=_asked(ask))
+    raise Problem("no-free-port", ports=ask.wish)
 
 
 def _wished(ask: Obtain) -> PortRange:
@@ -332,8 +332,3 @@ def _hold_nonce(before: Mapping, nonce: str | None, rule: NonceRule, case: Case)
         return
     if rule is NonceRule.STRICT:
         raise Problem("lease-nonce", name=before.name, who=case.context.actor.label)
-
-
-def _asked(ask: Obtain) -> str:
-    pair = PortPair(ask.protocol, ask.ports, ask.ports)
-    return str(pair) if ask.outside is None else f"{ask.protocol}/{ask.outside}:{ask.ports}"

@@ -28,6 +28,11 @@ _ASK_EVERY: Final = 10.0
 believed (RFC 6762 §6.7)."""
 
 
+_ROUNDS: Final = 8
+"""Probes, of a second each, until it is known who has an address: the kernel gives one who does not answer
+three seconds, and without CAP_NET_ADMIN it begins five seconds later."""
+
+
 class Sightings(Protocol):
     """The evidence that this machine can give of devices on its LANs."""
 
@@ -200,10 +205,25 @@ class Devices:
         await self._look()
         if not self._census.macs_of(name):
             await self._ask(name)
-            # A lease or an answer without a MAC address says where to look for one.
-            await self._probe(self._census.addresses_named(name))
-            await self._look()
+        # A lease or an answer without a MAC address says where to look for one.
+        await self._prove(name)
         return target.pinned(find_mac(self._census, name))
+
+    async def _prove(self, name: str) -> None:
+        """Find out who has the addresses that were told of a name without saying whose they are.
+
+        Each is asked about once at least, for who was there a moment ago may have left. The kernel asks who
+        it believes to be there before it asks everybody: so one who has fallen silent is asked about again.
+        """
+        places = self._census.unowned(name)
+        for _ in range(_ROUNDS):
+            if not places:
+                return
+            believed = {each for each in places if self._census.interface_of(each) is not None}
+            await self._probe(places)
+            await self._look()
+            unsure = (each for each in places if not self._census.is_proved(each))
+            places = tuple(each for each in unsure if each in believed or not self._census.is_silent(each))
 
     # -- asking ------------------------------------------------------------------
 

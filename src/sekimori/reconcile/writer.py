@@ -10,6 +10,7 @@ from typing import Any
 from sekimori.ledger.store import Ledger
 from sekimori.model.decision import Made
 from sekimori.model.events import Committed, Event
+from sekimori.model.pending import Unconfirmed
 from sekimori.model.request import Context
 
 __all__ = ["Writer"]
@@ -35,6 +36,7 @@ class Writer:
         at: float,
         within: int | None = None,
         settles: Sequence[int] = (),
+        unconfirmed: Sequence[Unconfirmed] = (),
     ) -> Committed:
         """Write one revision (`Ledger.write`). The caller holds `turn`.
 
@@ -47,8 +49,8 @@ class Writer:
         """
         assert self.turn.locked()
         loop = asyncio.get_running_loop()
-        written = self.ledger.write
-        writing = loop.run_in_executor(self._thread, written, changes, context, at, within, settles)
+        asked = (changes, context, at, within, settles, unconfirmed)
+        writing = loop.run_in_executor(self._thread, self.ledger.write, *asked)
         cancelled = await _to_its_end(writing)
         committed = writing.result()
         # Here and not in the thread: readers on the loop go through the snapshot without a lock.
@@ -58,7 +60,7 @@ class Writer:
             raise cancelled
         return committed
 
-    async def settle(self, numbers: Sequence[int]) -> None:
+    async def settle(self, numbers: Sequence[int], unconfirmed: Sequence[Unconfirmed] = ()) -> None:
         """Have revisions wait for no confirmation any more (`Ledger.settle`). The caller holds `turn`.
 
         Raises:
@@ -66,10 +68,10 @@ class Writer:
         """
         assert self.turn.locked()
         loop = asyncio.get_running_loop()
-        writing = loop.run_in_executor(self._thread, self.ledger.settle, numbers)
+        writing = loop.run_in_executor(self._thread, self.ledger.settle, numbers, unconfirmed)
         cancelled = await _to_its_end(writing)
         writing.result()
-        self.ledger.forget(numbers)
+        self.ledger.forget(numbers, unconfirmed)
         if cancelled is not None:
             raise cancelled
 

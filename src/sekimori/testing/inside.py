@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+from sekimori.gate.refusals import Refusals
 from sekimori.model.actual import Status
 from sekimori.model.address import IPAddress
 from sekimori.model.events import Event
@@ -23,12 +24,14 @@ class FakeInside:
 
     Attributes:
         there: the device at each address.
+        refusals: what they were refused.
     """
 
     def __init__(self, world: World, directory: Path = Path("/nonexistent")) -> None:
         self._world = world
         self.directory = directory
         self.there: dict[IPAddress, Owner] = {}
+        self.refusals = Refusals()
 
     def now(self) -> float:
         """The world's time."""

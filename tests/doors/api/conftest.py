@@ -23,6 +23,7 @@ from sekimori.doors.api.server import serve
 from sekimori.doors.api.stream import Pace
 from sekimori.gate import LocalGate, Outcome
 from sekimori.gate.confirm import Waiting
+from sekimori.gate.refusals import Refusal, Refusals
 from sekimori.ledger.journal import Revision
 from sekimori.ledger.store import Ledger
 from sekimori.model.actual import Counters, Flow, SourceUse, Status
@@ -85,6 +86,7 @@ class World:
     killed: list[tuple[str | None, IPNetwork | None]] = field(default_factory=list)
     synced: list[tuple[str | None, str | None, Context, bool]] = field(default_factory=list)
     closed: dict[DoorName, dict[str, Problem]] = field(default_factory=dict)
+    refused: Refusals = field(default_factory=Refusals)
     judged: list[Inputs] = field(default_factory=list)
     routers: list[RouterTold] = field(default_factory=list)
     above: FakeRouter = field(default_factory=FakeRouter)
@@ -127,6 +129,9 @@ class World:
 
     def door_problems(self) -> Mapping[DoorName, Mapping[str, Problem]]:
         return self.closed
+
+    def refusals(self) -> Sequence[Refusal]:
+        return self.refused.newest()
 
     def ground_problem(self) -> Problem | None:
         return self.engine.problem(GROUND)

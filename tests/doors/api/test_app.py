@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sekimori.doors.api import shapes
+from sekimori.doors.api import answers
 from sekimori.doors.api.services import PresetsBody
 from sekimori.doors.api.stream import StatusBody
 from sekimori.model.actual import Counters, Flow, SourceUse
@@ -30,7 +30,7 @@ def check(shape: Any, answer: Any) -> Any:
 
 
 async def test_open_answers_an_outcome_with_the_view(served: Served) -> None:
-    outcome = check(shapes.OutcomeBody, await served.call(served.client.open, WEB, why="a party"))
+    outcome = check(answers.OutcomeBody, await served.call(served.client.open, WEB, why="a party"))
 
     assert (outcome["planned"], outcome["revision"]) == (False, 1)
     (change,), (view,) = outcome["changes"], outcome["mappings"]
@@ -73,7 +73,7 @@ async def test_open_answers_an_outcome_with_the_view(served: Served) -> None:
 async def test_every_kind_is_shown_as_it_was_asked_for(
     served: Served, words: dict[str, object], shown: dict[str, object]
 ) -> None:
-    outcome = check(shapes.OutcomeBody, await served.call(served.client.open, words, plan=True))
+    outcome = check(answers.OutcomeBody, await served.call(served.client.open, words, plan=True))
     (view,) = outcome["mappings"]
     assert {key: view[key] for key in shown} == shown
     (change,) = outcome["changes"]
@@ -88,7 +88,7 @@ async def test_a_dmz_host_has_the_gravest_class(served: Served) -> None:
 
 
 async def test_a_plan_changes_nothing(served: Served) -> None:
-    outcome = check(shapes.OutcomeBody, await served.call(served.client.open, WEB, plan=True))
+    outcome = check(answers.OutcomeBody, await served.call(served.client.open, WEB, plan=True))
 
     assert (outcome["planned"], outcome["revision"]) == (True, None)
     assert outcome["mappings"][0]["status"]["state"] == "starting"
@@ -129,7 +129,7 @@ async def test_list_and_get(served: Served) -> None:
     )
 
     (view,) = await served.call(served.client.mappings)
-    check(shapes.MappingView, view)
+    check(answers.MappingView, view)
     assert view["counters"]["flows_total"] == 7
     assert view["counters"]["refused"] == {"source": 2}
     assert view["counters"]["last_flow_at"] == "2025-06-15T15:06:40+00:00"
@@ -151,7 +151,7 @@ async def test_the_list_is_whole_and_in_order_beyond_a_batch(served: Served) -> 
 
     views = await served.call(served.client.mappings)
     assert [view["name"] for view in views] == [f"p{p}" for p in range(20000, 20450)]
-    check(shapes.MappingsBody, {"mappings": views})
+    check(answers.MappingsBody, {"mappings": views})
     assert views[7] == await served.call(served.client.get, "p20007")
 
 
@@ -159,7 +159,7 @@ async def test_edit_changes_the_said_words_only(served: Served) -> None:
     await served.call(served.client.open, {**WEB, "hours": "mon-fri/09:00-18:00"})
 
     outcome = check(
-        shapes.OutcomeBody,
+        answers.OutcomeBody,
         await served.call(served.client.edit, "web", {"limit": "5/min", "hours": "none"}, why="slow"),
     )
     (change,) = outcome["changes"]
@@ -218,7 +218,7 @@ async def test_close(served: Served) -> None:
 
     assert (await served.call(served.client.close, "web", plan=True))["planned"]
     outcome = check(
-        shapes.OutcomeBody, await served.call(served.client.close, "web", now=True, why="done & gone")
+        answers.OutcomeBody, await served.call(served.client.close, "web", now=True, why="done & gone")
     )
     assert outcome["changes"][0]["after"] is None
     assert outcome["mappings"] == []
@@ -245,7 +245,7 @@ async def test_who(served: Served) -> None:
     ]
     served.world.source_list = [SourceUse("198.51.100.7", 1, 2, 3, 4, 5, 6, 7, 1_750_000_000, 1_750_000_060)]
 
-    use = check(shapes.WhoBody, await served.call(served.client.who, "web"))
+    use = check(answers.WhoBody, await served.call(served.client.who, "web"))
     assert use["mapping"]["name"] == "web"
     assert use["flows"][0]["idle"] == 0.5
     assert use["sources"][0]["last_seen"] == "2025-06-15T15:07:40+00:00"
@@ -256,7 +256,7 @@ async def test_history_and_undo(served: Served) -> None:
     await served.call(served.client.close, "web")
 
     history = await served.call(served.client.history)
-    check(shapes.HistoryBody, {"revisions": history})
+    check(answers.HistoryBody, {"revisions": history})
     assert [revision["number"] for revision in history] == [2, 1]
     assert (history[1]["why"], history[1]["rows"][0]["verb"]) == ("first", "open")
     assert history[1]["rows"][0]["id"] == "m1"
@@ -267,7 +267,7 @@ async def test_history_and_undo(served: Served) -> None:
 
     planned = await served.call(served.client.undo, plan=True)
     assert planned["planned"]
-    outcome = check(shapes.OutcomeBody, await served.call(served.client.undo, 2, why="oops"))
+    outcome = check(answers.OutcomeBody, await served.call(served.client.undo, 2, why="oops"))
     assert outcome["mappings"][0]["name"] == "web"
     assert outcome["mappings"][0]["id"] == "m1"
 
@@ -287,7 +287,7 @@ async def test_undo_of_what_expired_takes_a_time(served: Served) -> None:
 async def test_apply_and_export(served: Served) -> None:
     applied = await served.call(served.client.apply, "/etc/x.toml", "[mappings]", plan=True, why="sync")
 
-    check(shapes.Applied, applied)
+    check(answers.Applied, applied)
     assert applied["skipped"] == [{"code": "expired", "text": "left out"}]
     path, text, context, plan = served.world.synced[-1]
     assert (path, text, context.why, plan) == ("/etc/x.toml", "[mappings]", "sync", True)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from sekimori.doors.api.access import Access, Peer, Role, Visitor
+from sekimori.doors.api.answers import Applied, MappingView
 from sekimori.doors.api.devicedoors import DoorsView
 from sekimori.doors.api.permissions import PermissionsView
-from sekimori.doors.api.shapes import Applied, MappingView
 from sekimori.model.address import IpProtocol, PortRange
 from sekimori.model.door import Door, DoorName, EnableDoor
 from sekimori.model.errors import Problem
@@ -29,11 +29,9 @@ BY_FILE = Context(Owner(OwnerKind.FILE, "/etc/s.toml"), "file")
 NONCE = "0123456789abcdef01234567"
 
 
-async def lease(
-    world: Any, port: int = 3074, protocol: LeaseProtocol = LeaseProtocol.IGD, **terms: Any
-) -> None:
-    """Have a device open a port."""
-    ask = Obtain(
+def an_ask(port: int, protocol: LeaseProtocol, **terms: Any) -> Obtain:
+    """A device asks for a port to itself."""
+    return Obtain(
         asker=Asker(ADDRESS, "lan0"),
         protocol=IpProtocol.UDP,
         inside=ADDRESS,
@@ -41,6 +39,13 @@ async def lease(
         lifetime=3600,
         terms=LeaseTerms(protocol=protocol, **terms),
     )
+
+
+async def lease(
+    world: Any, port: int = 3074, protocol: LeaseProtocol = LeaseProtocol.IGD, **terms: Any
+) -> None:
+    """Have a device open a port."""
+    ask = an_ask(port, protocol, **terms)
     await world.gate_within.enact([ask], Context(DEVICE, "igd"))
 
 
@@ -54,6 +59,26 @@ class TestDoors:
             ("portmap", False),
         ]
         assert body["permissions"] == (await served.send("GET", "/v1/permissions"))[2]
+
+    async def test_what_devices_asked_for_in_vain_is_told_with_why(self, served: Any) -> None:
+        problem = Problem("port-taken", claim="udp/3074", name="x", owner="alice", theirs="udp/3074")
+        ask = an_ask(3074, LeaseProtocol.IGD, description="<Xbox>")
+        for _ in range(2):
+            served.world.refused.note(DEVICE, "igd", ask, problem, 1_700_000_000)
+        _, _, body = await served.send("GET", "/v1/doors", language="ja")
+        DoorsView.model_validate(body, strict=True)
+        (told,) = body["refusals"]
+        assert told.pop("problem")["title"] == problem.title("ja")
+        assert told == {
+            "at": "2023-11-14T22:13:20+00:00",
+            "device": MAC,
+            "address": "192.168.1.5",
+            "door": "igd",
+            "ports": "udp/3074",
+            "to": "192.168.1.5",
+            "description": "<Xbox>",
+            "times": 2,
+        }
 
     async def test_several_are_opened_and_shut_in_one_revision(self, served: Any) -> None:
         doors: dict[str, Any] = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from sekimori.doors.api import shapes
+from sekimori.doors.api import answers
 from sekimori.doors.api.entrance import LARGEST_BODY
 from sekimori.doors.api.problems import language_of
 from sekimori.model.errors import HTTP_STATUS, Problem
@@ -33,7 +33,7 @@ def _body(status: int, headers: dict[str, str], body: Any) -> dict[str, Any]:
     """Hold an answer to RFC 9457."""
     assert headers["content-type"] == "application/problem+json"
     assert body["status"] == status
-    shapes.ProblemBody.model_validate(body, extra="forbid")
+    answers.ProblemBody.model_validate(body, extra="forbid")
     return dict(body)
 
 

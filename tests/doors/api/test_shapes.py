@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sekimori.doors.api import shapes
+from sekimori.doors.api import answers, shapes
 from sekimori.doors.api.access import Access
 from sekimori.doors.api.app import create_app
 from sekimori.model.mapping import Mapping
@@ -126,7 +126,7 @@ def test_references_lead_somewhere(described: dict[str, Any]) -> None:
 
 
 def test_a_view_shows_every_term_of_a_mapping() -> None:
-    shown = {field.alias or name for name, field in shapes.MappingView.model_fields.items()}
+    shown = {field.alias or name for name, field in answers.MappingView.model_fields.items()}
     terms = set(Mapping.__dataclass_fields__)
     told_otherwise = {
         "target": "to",

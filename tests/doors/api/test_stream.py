@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sekimori.client import Client
-from sekimori.doors.api import shapes
+from sekimori.doors.api import answers
 from sekimori.doors.api.stream import Pace
 from sekimori.model.actual import Counters, State, Status
 from sekimori.model.errors import Problem
@@ -62,10 +62,10 @@ async def test_hello_comes_first_and_then_what_happens(served: Served) -> None:
     await served.call(served.client.open, WEB, why="a party")
     name, committed = await reading.next()
     assert (name, committed["revision"], committed["why"]) == ("committed", 1, "a party")
-    shapes.ChangeView.model_validate(committed["changes"][0])
+    answers.ChangeView.model_validate(committed["changes"][0])
     name, status = await reading.next()
     assert (name, status["name"], status["status"]["state"]) == ("status", "web", "open")
-    shapes.StatusView.model_validate(status["status"])
+    answers.StatusView.model_validate(status["status"])
     reading.close()
 
 
@@ -86,7 +86,7 @@ async def test_counters_come_again_and_again(serving: Serving, world: World, tmp
         await served.call(served.client.open, WEB)
         reading = Reading(served.client, counters=True)
         _, first = await reading.next("counters")
-        shapes.MappingsBody.model_validate(first)
+        answers.MappingsBody.model_validate(first)
         assert first["mappings"][0]["counters"]["bytes_in"] == 0
         world.measured["m1"] = Counters(bytes_in=5)
         while (await reading.next("counters"))[1]["mappings"][0]["counters"]["bytes_in"] != 5:

@@ -16,6 +16,7 @@ from typing import SupportsIndex
 from sekimori.doors.api.feed import Feed
 from sekimori.doors.igd.door import IgdDoor
 from sekimori.doors.igd.identity import read_identity
+from sekimori.gate.refusals import Refusals
 from sekimori.ledger.store import Ledger
 from sekimori.model.actual import Status
 from sekimori.model.address import IPAddress
@@ -86,6 +87,7 @@ class HouseInside:
     def __init__(self, world: Block, directory: Path) -> None:
         self._world = world
         self._directory = directory
+        self.refusals = Refusals()
         self.outside: dict[int, IPAddress | None] = {4: ipaddress.ip_address(OUTSIDE), 6: None}
         self.unknown: set[IPAddress] = set()
         self.broken: set[IPAddress] = set()

@@ -70,7 +70,7 @@ async def test_answers_only_while_the_interface_is_a_lan(house: House) -> None:
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(house.door.run())
             await house.world.until(lambda: bool(house.door.problems()))
-            assert house.door.problems()["lo"].code == "door-not-open"
+            assert house.door.problems()["lo"].code == "door-no-lan"
             assert not house.port
             house.world.machine.network = network
             house.door.reframe()

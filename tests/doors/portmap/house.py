@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from sekimori.doors.portmap.door import PortmapDoor
 from sekimori.doors.portmap.epoch import Instant
+from sekimori.gate.refusals import Refusals
 from sekimori.model.actual import Status
 from sekimori.model.address import IPAddress
 from sekimori.model.door import Door, DoorName
@@ -53,6 +54,7 @@ class HouseInside:
     def __init__(self, world: World, directory: Path) -> None:
         self._world = world
         self._directory = directory
+        self.refusals = Refusals()
         self.outside: dict[int, IPAddress | None] = {4: ipaddress.ip_address(OUTSIDE), 6: None}
         self.unknown: set[IPAddress] = set()
         self.asked: list[IPAddress] = []

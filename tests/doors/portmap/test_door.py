@@ -117,7 +117,7 @@ async def test_a_port_that_another_program_has_is_told_and_tried_again(house: Ho
         door, task = await run_until_looked(house, "lo", "gone0")
         assert {name: each.code for name, each in door.problems().items()} == {
             "lo": "door-not-open",
-            "gone0": "door-not-open",
+            "gone0": "door-no-lan",
         }
         assert "Address already in use" in door.problems()["lo"].title()
     door.reframe()

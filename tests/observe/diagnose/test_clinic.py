@@ -17,7 +17,7 @@ from sekimori.model.snapshot import Snapshot
 from sekimori.observe.diagnose.examiner import MOST_EXAMINED
 from sekimori.observe.diagnose.machine import Machine
 from sekimori.observe.diagnose.owners import Owner
-from sekimori.observe.diagnose.ruleset import RulesetUnreadable
+from sekimori.observe.diagnose.ruleset import Ruleset, RulesetUnreadable
 
 from .listing import DROP, forward
 from .test_doctor import WEB, opening
@@ -86,6 +86,19 @@ class TestExamining:
         ward.snapshot = Snapshot(many)
         found = await ward.clinic.examine(None)
         assert (found.examined, found.total) == (MOST_EXAMINED, MOST_EXAMINED + 2)
+
+    async def test_what_is_about_a_bridge_is_told_once(self, ward: Ward) -> None:
+        ward.snapshot = Snapshot(
+            [
+                replace(opening("192.168.1.10", f"tcp/{port}"), id=f"m{port}", name=f"n{port}")
+                for port in (80, 81, 82)
+            ]
+        )
+        settings = {f"net.bridge.bridge-nf-call-{each}": "1" for each in ("iptables", "ip6tables")}
+        ward.read = lambda _: Machine(Ruleset(), settings, bridges=frozenset({"lan"}))
+        for ref in (None, "n81"):
+            (found,) = (await ward.clinic.examine(ref)).found
+            assert (found.mapping, found.finding.code, found.finding.subject) == (None, "bridge-nf", "lan")
 
     async def test_a_suffix_is_looked_for_in_each_prefix_inside(self, ward: Ward) -> None:
         ward.snapshot = Snapshot([opening("[::10/-64]:443", "tcp/443")])

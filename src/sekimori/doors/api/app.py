@@ -24,11 +24,11 @@ from sekimori.doors.api import (
     sync,
 )
 from sekimori.doors.api.access import Access
+from sekimori.doors.api.answers import ProblemBody
 from sekimori.doors.api.desk import Desk
 from sekimori.doors.api.entrance import Entrance
 from sekimori.doors.api.ports import Views
 from sekimori.doors.api.problems import handle_problems
-from sekimori.doors.api.shapes import ProblemBody
 from sekimori.doors.api.stream import Pace
 
 if TYPE_CHECKING:

@@ -10,18 +10,20 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from sekimori.doors.api.answers import Instant, OutcomeBody
 from sekimori.doors.api.call import AdminCall, ViewerCall, json_response
 from sekimori.doors.api.gateway import PlanQuery
 from sekimori.doors.api.render import Json
-from sekimori.doors.api.shapes import Asked, Instant, OutcomeBody, Text, Written
+from sekimori.doors.api.shapes import Asked, Text, Written
 from sekimori.model.address import IPNetwork
 from sekimori.model.causes import Unreadable, cause
 from sekimori.model.errors import Problem
 from sekimori.model.gateway import Ban
 from sekimori.model.lifetime import format_instant
 from sekimori.model.mapping import OwnerKind
-from sekimori.model.request import UNSAID, LiftBan, PutBan, read_lifetime
+from sekimori.model.request import UNSAID, LiftBan, PutBan
 from sekimori.model.source import parse_prefix
+from sekimori.model.words import read_lifetime
 
 __all__ = ["router"]
 

@@ -8,8 +8,9 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from sekimori.doors.api.answers import ConfirmView, Instant
 from sekimori.doors.api.call import AdminCall, ViewerCall, json_response
-from sekimori.doors.api.shapes import Asked, ConfirmView, Instant
+from sekimori.doors.api.shapes import Asked
 from sekimori.doors.api.waiting import render_pending, render_settled
 
 __all__ = ["router"]

@@ -10,11 +10,13 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from sekimori.doors.api.answers import Instant, OutcomeBody, ProblemBody
 from sekimori.doors.api.call import AdminCall, Call, ViewerCall, json_response
 from sekimori.doors.api.gateway import PlanQuery
 from sekimori.doors.api.permissions import PermissionsView, render_permissions
 from sekimori.doors.api.render import Json
-from sekimori.doors.api.shapes import Asked, Instant, OutcomeBody, ProblemBody, Text, Written
+from sekimori.doors.api.shapes import Asked, Text, Written
+from sekimori.gate.refusals import Refusal
 from sekimori.model.address import Interface, parse_on
 from sekimori.model.causes import cause
 from sekimori.model.door import DisableDoor, Door, DoorName, EnableDoor
@@ -22,8 +24,9 @@ from sekimori.model.errors import Problem
 from sekimori.model.lease import Adopt, LeaseProtocol, NonceRule
 from sekimori.model.lifetime import format_instant
 from sekimori.model.mapping import OwnerKind
-from sekimori.model.request import UNSAID, read_lifetime
+from sekimori.model.request import UNSAID
 from sekimori.model.snapshot import Snapshot
+from sekimori.model.words import read_lifetime
 
 __all__ = ["router"]
 
@@ -105,11 +108,28 @@ class DoorView(BaseModel):
     leases: int = Field(description="How many mappings stand that devices asked for by its protocols.")
 
 
+class RefusalView(BaseModel):
+    """What a device asked for in vain."""
+
+    at: Instant
+    device: str = Field(description="Its MAC address.", examples=["aa:bb:cc:dd:ee:ff"])
+    address: str = Field(description="From which it asked.", examples=["192.168.1.5"])
+    door: Literal["igd", "portmap"]
+    ports: str = Field(description="Outside and inside, as it asked.", examples=["udp/3074"])
+    to: str = Field(description="The host they were to lead to.", examples=["192.168.1.5"])
+    description: str = Field(description="The device's own words.")
+    times: int = Field(description="How often it asked for the same.")
+    problem: ProblemBody
+
+
 class DoorsView(BaseModel):
     """The doors for devices, and the rules that every request has to pass."""
 
     doors: list[DoorView]
     permissions: PermissionsView
+    refusals: list[RefusalView] = Field(
+        description="The newest first: the last 8 of each device, 256 altogether, since the daemon started."
+    )
 
 
 @router.get("/doors", response_model=DoorsView, summary="The doors for devices, and their rules")
@@ -122,7 +142,9 @@ async def list_doors(call: ViewerCall) -> Response:
         | {"leases": leases[name]}
         for name in DoorName
     ]
-    return json_response({"doors": shown, "permissions": render_permissions(snapshot.permissions)})
+    refusals = [_render_refusal(each, call.language) for each in call.views.refusals()]
+    permissions = render_permissions(snapshot.permissions)
+    return json_response({"doors": shown, "permissions": permissions, "refusals": refusals})
 
 
 @router.patch("/doors", response_model=OutcomeBody, summary="Open and shut several doors at once")
@@ -196,6 +218,21 @@ def _count_leases(snapshot: Snapshot) -> Counter[DoorName]:
         for mapping in snapshot.leases_of(owner)
         if mapping.lease is not None
     )
+
+
+def _render_refusal(refusal: Refusal, language: str) -> Json:
+    ask = refusal.ask
+    return {
+        "at": format_instant(refusal.at),
+        "device": refusal.device.id,
+        "address": str(ask.asker.address),
+        "door": refusal.door,
+        "ports": ask.wish,
+        "to": str(ask.inside),
+        "description": ask.terms.description,
+        "times": refusal.times,
+        "problem": refusal.problem.body(language),
+    }
 
 
 def _render_door(

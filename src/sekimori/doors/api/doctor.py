@@ -9,9 +9,10 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from sekimori.doors.api.answers import Instant, ProblemBody
 from sekimori.doors.api.call import AdminCall, ViewerCall, json_response
 from sekimori.doors.api.render import Json
-from sekimori.doors.api.shapes import Asked, Instant, ProblemBody, Text, Written
+from sekimori.doors.api.shapes import Asked, Text, Written
 from sekimori.model.finding import Applied, Evidence, Examination, Found, Treated, Treatment
 from sekimori.model.lifetime import format_instant
 from sekimori.model.remedy import Remedy

@@ -9,9 +9,10 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field, StrictBool
 from starlette.responses import Response
 
+from sekimori.doors.api.answers import Instant, OutcomeBody, ProblemBody
 from sekimori.doors.api.call import AdminCall, Call, ViewerCall, json_response
 from sekimori.doors.api.render import Json
-from sekimori.doors.api.shapes import Asked, Instant, OutcomeBody, ProblemBody, Text, Written
+from sekimori.doors.api.shapes import Asked, Text, Written
 from sekimori.gate import Outcome
 from sekimori.model.errors import Problem
 from sekimori.model.gateway import Gateway

@@ -9,9 +9,10 @@ from pydantic import Field, StringConstraints
 from starlette.responses import Response
 
 from sekimori.config.miniupnpd import read_miniupnpd
+from sekimori.doors.api.answers import Applied
 from sekimori.doors.api.call import AdminCall
 from sekimori.doors.api.render import render_notice
-from sekimori.doors.api.shapes import Applied, Text, Written
+from sekimori.doors.api.shapes import Text, Written
 from sekimori.model.door import Door, DoorName, EnableDoor
 from sekimori.model.permission import SetPermissions
 from sekimori.model.request import Ask

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from sekimori.doors.api.answers import HistoryBody, OutcomeBody
 from sekimori.doors.api.call import AdminCall, ViewerCall, json_response
 from sekimori.doors.api.render import render_revision
-from sekimori.doors.api.shapes import HistoryBody, HistoryQuery, OutcomeBody, UndoBody
+from sekimori.doors.api.shapes import HistoryQuery, UndoBody
 from sekimori.model.lifetime import Lifetime, parse_duration
 
 __all__ = ["router"]

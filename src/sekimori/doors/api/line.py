@@ -9,10 +9,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from sekimori.doors.api.answers import Instant, ProblemBody
 from sekimori.doors.api.call import Call, ViewerCall, json_response
 from sekimori.doors.api.ports import RouterTold
 from sekimori.doors.api.render import Json
-from sekimori.doors.api.shapes import Instant, ProblemBody
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import format_instant
 from sekimori.model.line import Fact, FactName, Inbound, Line

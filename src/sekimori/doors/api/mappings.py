@@ -7,21 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
+from sekimori.doors.api.answers import MappingsBody, MappingView, OutcomeBody, WhoBody
 from sekimori.doors.api.call import AdminCall, ViewerCall, encoded_response, json_response
 from sekimori.doors.api.render import render_flow, render_source
-from sekimori.doors.api.shapes import (
-    ChangeBody,
-    CloseQuery,
-    ExtendBody,
-    MappingsBody,
-    MappingView,
-    OpenBody,
-    OutcomeBody,
-    WhoBody,
-)
+from sekimori.doors.api.shapes import ChangeBody, CloseQuery, ExtendBody, OpenBody
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import parse_duration
-from sekimori.model.request import UNSAID, Change, Close, Renew, Submit, parse_wish, read_lifetime
+from sekimori.model.request import UNSAID, Change, Close, Renew, Submit
+from sekimori.model.words import parse_wish, read_lifetime
 
 __all__ = ["router"]
 

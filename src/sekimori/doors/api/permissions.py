@@ -8,10 +8,11 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from sekimori.doors.api.answers import Instant, OutcomeBody
 from sekimori.doors.api.call import AdminCall, Call, ViewerCall, json_response
 from sekimori.doors.api.gateway import PlanQuery
 from sekimori.doors.api.render import Json, render_notice
-from sekimori.doors.api.shapes import Instant, OutcomeBody, Text, Written
+from sekimori.doors.api.shapes import Text, Written
 from sekimori.model.decision import Notice
 from sekimori.model.lifetime import format_instant
 from sekimori.model.mapping import OwnerKind

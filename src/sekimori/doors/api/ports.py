@@ -15,13 +15,15 @@ from sekimori.model.errors import Problem
 from sekimori.model.events import Event
 from sekimori.model.finding import Applied, Examination, Treatment
 from sekimori.model.line import Line
-from sekimori.model.request import Context, Reading
+from sekimori.model.request import Context
 from sekimori.model.snapshot import Snapshot
+from sekimori.model.words import Reading
 from sekimori.policy.machine import Machine
 from sekimori.presets.load import Presets
 
 if TYPE_CHECKING:
     from sekimori.gate import Outcome
+    from sekimori.gate.refusals import Refusal
     from sekimori.ledger.journal import Revision
 
 __all__ = ["Doctor", "Lagged", "RouterTold", "Views"]
@@ -173,6 +175,10 @@ class Views(Protocol):
 
     def door_problems(self) -> Mapping[DoorName, Mapping[str, Problem]]:
         """Why doors for devices do not answer, by door and interface; none of those where they do."""
+        ...
+
+    def refusals(self) -> Sequence[Refusal]:
+        """What devices were refused lately, the newest first."""
         ...
 
     def line(self) -> Line:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter
 from starlette.responses import PlainTextResponse, Response
 
+from sekimori.doors.api.answers import Applied
 from sekimori.doors.api.call import AdminCall, ViewerCall
 from sekimori.doors.api.render import render_notice
-from sekimori.doors.api.shapes import Applied, ApplyBody
+from sekimori.doors.api.shapes import ApplyBody
 from sekimori.model.causes import cause
 from sekimori.model.errors import Problem
 

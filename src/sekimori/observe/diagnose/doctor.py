@@ -16,9 +16,12 @@ from sekimori.observe.diagnose.probe import Probe, Way
 from sekimori.observe.diagnose.probes import ends_here, is_outside, probes_of
 from sekimori.observe.diagnose.walk import walk
 
-__all__ = ["diagnose", "diagnose_probes"]
+__all__ = ["BRIDGE_NF", "diagnose", "diagnose_probes"]
 
 _FORWARDING: Final = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
+BRIDGE_NF: Final = "bridge-nf"
+"""The code of a finding about the machine, not about the mapping that it is seen by."""
+
 _BRIDGE_NF: Final = {4: "net.bridge.bridge-nf-call-iptables", 6: "net.bridge.bridge-nf-call-ip6tables"}
 _STRICT: Final = 1
 _ORDER: Final = (Severity.ERROR, Severity.WARNING, Severity.NOTICE)
@@ -76,9 +79,8 @@ def _settings(subject: str, probe: Probe, network: Network, machine: Machine) ->
         hairpin = probe.nat is not None and probe.oif in machine.bridges
         if hairpin and machine.sysctls.get(_BRIDGE_NF[version]) == "1":
             setting = _BRIDGE_NF[version]
-            yield finding(
-                "bridge-nf", Severity.WARNING, Confidence.LIKELY, subject, lan=probe.oif, name=setting
-            )
+            # It is about the bridge, whichever of the mappings it is seen by.
+            yield finding(BRIDGE_NF, Severity.WARNING, Confidence.LIKELY, probe.oif, name=setting)
     yield from _reverse_path(subject, probe, network, machine.sysctls)
 
 

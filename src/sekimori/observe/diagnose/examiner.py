@@ -19,7 +19,7 @@ from sekimori.model.mapping import Mapping
 from sekimori.model.network import Network
 from sekimori.model.snapshot import Snapshot
 from sekimori.model.target import TargetKind
-from sekimori.observe.diagnose.doctor import diagnose
+from sekimori.observe.diagnose.doctor import BRIDGE_NF, diagnose
 from sekimori.observe.diagnose.facts import list_set_with_nft, read_machine
 from sekimori.observe.diagnose.findings import finding
 from sekimori.observe.diagnose.machine import Machine
@@ -117,6 +117,7 @@ class Examiner:
             for first in range(0, len(chosen), _BATCH):
                 batch = [self._patient(each, facts.network) for each in chosen[first : first + _BATCH]]
                 found += await asyncio.to_thread(_judge, batch, facts, lists)
+        found = list(_each_once(found))
         found.sort(key=lambda each: _ORDER.index(each.finding.severity))
         return Examination(tuple(found), len(chosen), len(live) if ref is None else 1)
 
@@ -156,6 +157,18 @@ class Examiner:
             for prefix in (prefix for lan in network.lans for prefix in lan.prefixes):
                 if isinstance(prefix, ipaddress.IPv6Network) and prefix.prefixlen == 64:
                     yield prefix[mapping.target.suffix or 0]
+
+
+def _each_once(found: Iterable[Found]) -> Iterator[Found]:
+    """What was found, and once only what is about the machine though it was seen by several mappings."""
+    told: set[tuple[str, str]] = set()
+    for each in found:
+        finding_ = each.finding
+        if finding_.code != BRIDGE_NF:
+            yield each
+        elif (key := (finding_.code, finding_.title["en"])) not in told:
+            told.add(key)
+            yield Found(None, finding_)
 
 
 def _judge(

@@ -151,11 +151,11 @@ WORDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
     },
     "bridge-nf": {
         "en": (
-            "hosts that share a port of the bridge {lan} with the target cannot reach {subject} by the outside address: bridged packets go through the packet filter ({name} is 1), so they are translated on the bridge, which sends nothing back out of the port it came by",
+            "hosts that share a port of the bridge {subject} with a target cannot reach it by the outside address: bridged packets go through the packet filter ({name} is 1), so they are translated on the bridge, which sends nothing back out of the port it came by",
             "Set {name} to 0, unless containers on a bridge need it.",
         ),
         "ja": (
-            "ブリッジ {lan} の同じポートの先にいるホストから、外側アドレスでは {subject} に届きません: ブリッジの通信もフィルタを通って ({name} が 1) そこで変換されますが、ブリッジは来たポートへは送り返しません",
+            "ブリッジ {subject} で転送先と同じポートの先にいるホストから、外側アドレスでは届きません: ブリッジの通信もフィルタを通って ({name} が 1) そこで変換されますが、ブリッジは来たポートへは送り返しません",
             "ブリッジ上のコンテナなどで必要でなければ {name} を 0 にしてください。",
         ),
     },

@@ -12,10 +12,11 @@ from sekimori.model.address import Interface, parse_ports, parse_spans
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Asked, Lifetime
 from sekimori.model.limits import Rate
-from sekimori.model.request import FIELDS, UNSAID, Reading, Wish, parse_wish
+from sekimori.model.request import UNSAID, Wish
 from sekimori.model.schedule import Schedule
 from sekimori.model.source import Sources
 from sekimori.model.target import Target
+from sekimori.model.words import FIELDS, Reading, parse_wish
 from sekimori.presets.load import load_presets
 
 PRESETS = load_presets()
