@@ -11,6 +11,7 @@ import pytest
 from sekimori.cli.changes import describe_plan
 from sekimori.cli.options import Options
 from sekimori.cli.session import Session
+from sekimori.cli.text import wide
 from sekimori.doors.api.permissions import render_permissions
 from sekimori.doors.api.render import render_change
 from sekimori.model.decision import Made, Subject, Verb
@@ -332,6 +333,28 @@ class TestLeases:
         assert not UNSEEN.search(ran.out)
         if not more:
             assert not re.search(r"^owner +root", ran.out, re.MULTILINE)
+
+    @pytest.mark.parametrize("letter", ["A", "関", "<&>'"])
+    @pytest.mark.parametrize("words", ["router ls", "door ls", "ls", "history"])
+    def test_a_long_description_leaves_the_table_readable(self, held, run, words, letter):
+        long = (letter * 250)[:250]
+        terms = LeaseTerms(protocol=LeaseProtocol.IGD, description=long)
+        view = held.view(held.mapping("udp-3074", "udp/3074", owner=DEVICE, lease=terms))
+        why = Problem("lease-quota", who=DEVICE.label, most=64).body("en")
+        one = {"at": view["created_at"], "device": DEVICE.id, "address": "192.168.1.5", "door": "igd"}
+        one |= {"ports": "udp/1", "to": "192.168.1.5", "description": long, "times": 1, "problem": why}
+        revision = {"number": 7, "at": view["created_at"], "actor": view["owner"], "door": "igd", "why": long}
+        row = {"verb": "open", "subject": "mapping", "name": view["name"], "changed": [], "id": "m"}
+        held.answers |= {
+            "GET /v1/mappings": {"mappings": [view]},
+            "GET /v1/doors": listing(a_view(IGD, "igd")) | {"refusals": [one]},
+            "GET /v1/history": {
+                "revisions": [{**revision, "rows": [{**row, "before": None, "after": None}]}]
+            },
+        }
+        lines = run(*words.split(), COLUMNS="100").out.splitlines()
+        assert max(map(wide, lines)) <= 100
+        assert any("02:00:00:00:00:05" in line.replace(" ", "") for line in lines)
 
     def test_what_json_says_is_what_it_was(self, held, run):
         assert run("show", "udp-3074", "--json").envelope["data"]["lease"]["description"] == EVIL

@@ -171,6 +171,8 @@ def _type_all(page: Path, daemon: DaemonProcess) -> None:
             assert answer == _plain("\n".join(one.answer)), one.line
     for view in daemon.client.mappings():
         daemon.client.close(view["id"], now=True)
+    if any(door["enabled"] for door in daemon.client.doors()["doors"]):
+        daemon.client.change_doors({"igd": None, "portmap": None})
     if daemon.client.gateway()["enabled"]:
         daemon.client.disable_gateway()
     # The kernel tells of its settings a moment later.

@@ -74,6 +74,28 @@ def test_a_refusal_keeps_the_words_and_nothing_that_was_in_work() -> None:
     assert kept.newest()[0].problem.title() == FULL.title()
 
 
+async def test_a_renewal_of_what_does_not_work_any_more_is_no_yes() -> None:
+    world = World()
+    try:
+        leases = Leases(world.gate, FakeInside(world), "igd")
+        lease = await leases.obtain(PHONE, ask(5000))
+        world.plane.refuses[lease.id] = Problem("no-such-mapping", ref="x", near="")
+        world.plane.held.clear()
+        for seconds in (1, 2000):  # answered from what stands, and renewed
+            world.clock.advance(seconds)
+            world.engine.wake([lease.id])
+            await world.engine.ensure()
+            with pytest.raises(Problem) as refused:
+                await leases.obtain(PHONE, ask(5000))
+            assert refused.value.code == "not-applied"
+        world.plane.refuses.clear()
+        world.engine.wake([lease.id])
+        await world.engine.ensure()
+        assert (await leases.obtain(PHONE, ask(5000))).id == lease.id
+    finally:
+        world.close()
+
+
 async def test_what_the_gate_refuses_a_device_is_noted_for_people() -> None:
     world = World()
     try:

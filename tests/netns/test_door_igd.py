@@ -98,6 +98,13 @@ def test_two_hosts_want_one_port_and_the_rules_have_their_say(home: Home) -> Non
     assert "failed with code 606" in home.upnpc(home.net.desktop, *low)
     other = (*url, "-a", SERVER[0], "7100", "7100", "udp")
     assert "failed with code 606" in home.upnpc(home.net.desktop, *other)
+    told = {each["ports"]: each for each in home.daemon.client.doors()["refusals"]}
+    assert {ports: each["problem"]["code"] for ports, each in told.items()} == {
+        "udp/7001:7000": "port-taken",
+        "udp/80:7000": "lease-refused",
+        "udp/7100": "not-permitted",
+    }
+    assert {each["address"] for each in told.values()} == {DESKTOP[0]}
     home.daemon.client.set_permissions([f"allow {SERVER[0]}/32", "deny all"])
     assert "failed with code 606" in home.upnpc(home.net.desktop, *url, "-a", "@", "7002", "7002", "tcp")
     assert "is redirected" in home.upnpc(home.net.server, *url, "-a", "@", "7002", "7002", "tcp")

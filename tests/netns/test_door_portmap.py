@@ -16,7 +16,7 @@ from sekimori.testing.netlab import HomeNetwork
 from sekimori.testing.pcpclient import PcpClient
 from sekimori.testing.peers import Peers
 from sekimori.wire import natpmp, pcp
-from sekimori.wire.pcpoptions import Filter, PreferFailure
+from sekimori.wire.pcpoptions import Filter, PortSet, PreferFailure
 
 from .home import Knock
 from .portmapping import CONFIG, House, at_house, pcp_mapped
@@ -141,6 +141,20 @@ def _bound(address: str, port: int) -> socket.socket:
 def ask_once(address: str, data: bytes) -> bytes:
     with PcpClient(address) as client:
         return client.ask(data, 0.3)
+
+
+def test_a_port_set_is_reached_on_each_of_its_ports_and_no_other(house: House) -> None:
+    client = house.client(house.net.server, INSIDE[0])
+    with Peers(house.net.server.call) as at_home, Peers(house.net.visitor.call) as visitor:
+        for port in range(5000, 5005):
+            at_home.udp_echo(SERVER[0], port)
+        body = pcp_mapped(client.map(5000, 6000, options=[PortSet(4, 5000, False)]))
+        assert body.outside_port == 6000
+        assert [reaches(visitor, port, GATEWAY[0]) for port in range(5999, 6005)] == [
+            False,
+            *(True,) * 4,
+            False,
+        ]
 
 
 def test_nothing_answers_outside(house: House) -> None:

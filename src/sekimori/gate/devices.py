@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from sekimori.gate.ports import Gate
 from sekimori.gate.refusals import Refusals
-from sekimori.model.actual import Status
+from sekimori.model.actual import State, Status
 from sekimori.model.address import IPAddress
 from sekimori.model.errors import Problem
 from sekimori.model.events import Event
@@ -124,10 +124,13 @@ class Leases:
         machine uses is passed over, unless the ask is for that one.
 
         Raises:
-            Problem: why not; nothing was changed, and it is noted for whoever looks after the gateway.
+            Problem: why not, and it is noted for whoever looks after the gateway. Nothing was changed; but
+                what stood has more time, though nobody gets in by it now (`not-applied`).
         """
         try:
-            return await self._obtain(device, ask)
+            mapping = await self._obtain(device, ask)
+            self._refuse_broken(mapping)
+            return mapping
         except Problem as problem:
             self._inside.refusals.note(device, self._door, ask, problem, self._inside.now())
             raise
@@ -151,6 +154,14 @@ class Leases:
             if found is not None:
                 return found
         raise Problem("no-free-port", ports=f"{ask.protocol}/{ask.ports}")
+
+    def _refuse_broken(self, mapping: PortMapping) -> None:
+        """Do not tell a device that its port is open where it is not: renewing asks nothing of a plane that
+        failed since, such as a router above that takes no more.
+        """
+        status = self._inside.status_of(mapping.id)
+        if status.state is State.FAILED and status.problem is not None:
+            raise Problem("not-applied", name=mapping.name, why=status.problem.titles)
 
     async def release(
         self, device: Owner, mapping: PortMapping, nonce: str | None, rule: NonceRule, why: str = ""

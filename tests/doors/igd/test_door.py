@@ -21,18 +21,14 @@ from sekimori.host.traffic import Traffic
 from sekimori.model.address import IpProtocol, PortPair, PortRange
 from sekimori.model.decision import Made, Verb
 from sekimori.model.events import Committed
-from sekimori.model.lease import LeaseProtocol, LeaseTerms
-from sekimori.model.lifetime import Lifetime
-from sekimori.model.mapping import Hop, Mapping
 from sekimori.model.snapshot import Snapshot
-from sekimori.model.source import Sources
-from sekimori.model.target import Target
+from sekimori.testing.leases import many_leases
 from sekimori.testing.upnpclient import FaultError
 from sekimori.testing.world import ALICE
 from sekimori.wire.igdfaults import Fault
 from sekimori.wire.igdservices import COMMON, FORWARDING, WANIP1
 
-from .house import House, device_at, entry
+from .house import House, entry
 
 pytestmark = pytest.mark.loopback
 
@@ -135,29 +131,9 @@ async def test_the_counters_of_the_line(home1: House) -> None:
     assert line.call(1, "GetCommonLinkProperties")["NewLayer1UpstreamMaxBitRate"] == 0xFFFF_FFFF
 
 
-def many(count: int) -> list[Mapping]:
-    """So many leases of two hundred devices."""
-    return [
-        Mapping(
-            id=f"m{number}",
-            name=f"n{number}",
-            owner=device_at(f"127.0.0.{number % 200 + 20}"),
-            ports=(
-                PortPair(IpProtocol.UDP, PortRange(10_000 + number, 10_000 + number), PortRange(5000, 5000)),
-            ),
-            target=Target.parse_host(f"192.168.1.{number % 200 + 20}"),
-            sources=Sources(anyone=True),
-            lifetime=Lifetime.lasting(3600, 1_750_000_000),
-            lease=LeaseTerms(protocol=LeaseProtocol.IGD, description=f"a lease {number}"),
-            path=(Hop("kernel"),),
-        )
-        for number in range(count)
-    ]
-
-
 async def test_answers_in_time_however_many_leases_there_are(house: House) -> None:
     snapshot = house.world.ledger.snapshot
-    for mapping in many(10_000):
+    for mapping in many_leases(10_000):
         snapshot.apply(Made(Verb.OPEN, None, mapping))
     async with house.running():
         client = house.client()
@@ -202,7 +178,7 @@ def test_entries_follow_every_change() -> None:
             snapshot.apply(change)
         entries.take(Committed(revision, 0.0, ALICE, changes))
 
-    leases = many(10)
+    leases = many_leases(10)
     commit(1, *(Made(Verb.OPEN, None, each) for each in reversed(leases)))
     assert [found[0] for at in range(10) if (found := entries.at(at))] == leases
     assert entries.at(10) is None

@@ -6,14 +6,19 @@ import asyncio
 import ipaddress
 import random
 import socket
+import statistics
+import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
 from sekimori.doors.portmap.epoch import Instant
 from sekimori.model.address import IpProtocol
+from sekimori.model.decision import Made, Verb
 from sekimori.model.lease import NonceRule
+from sekimori.testing.leases import many_leases
 from sekimori.wire import natpmp, pcp
 from sekimori.wire.pcpoptions import Filter
 
@@ -187,6 +192,28 @@ async def test_a_flood_of_one_host_leaves_the_others_served(open_house: House) -
     await pouring
     # 64 is what a rule allows a device; the flood got no more work done than its line and its quota.
     assert len([each for each in open_house.leases if each.target.host == "127.0.0.9"]) <= 64
+
+
+async def test_answers_in_time_however_many_leases_there_are(house: House) -> None:
+    for mapping in many_leases(10_000):
+        house.world.ledger.snapshot.apply(Made(Verb.OPEN, None, mapping))
+    await house.permit("allow all most any")
+    took: dict[str, list[float]] = {}
+    async with house.running():
+        client = house.client()
+        for number in range(50):
+            for what, calls in (
+                ("free", partial(client.map, 4000 + number, 30_000 + number)),
+                ("taken", partial(client.map, 4100 + number, 10_000 + number)),
+                ("again", partial(client.map, 4000 + number, 30_000 + number, 3600)),
+                ("nat-pmp", partial(client.natpmp_map, 4200 + number, 31_000 + number)),
+                ("closed", partial(client.map, 4100 + number, lifetime=0)),
+            ):
+                before = time.perf_counter()
+                answer = await ask(calls)
+                took.setdefault(what, []).append(time.perf_counter() - before)
+                assert isinstance(answer, pcp.Response | natpmp.MapResponse)
+    assert {what: statistics.median(each) < 0.02 for what, each in took.items()} == dict.fromkeys(took, True)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -131,7 +131,19 @@ ONE_LINE = Network((Wan("wan0", NETWORK.wans[0].addresses4[:1]),), NETWORK.lans[
         (Frame(NETWORK, numbers=NUMBERS, used=frozenset()), {"wanmark", "wanmark_out"}),
         (Frame(NETWORK, GATEWAY, BANS, SCOPES, NUMBERS, pptp=True), set(HOOKS)),
     ],
-    ids=str,
+    ids=(
+        "nothing",
+        "in",
+        "in and out",
+        "pinholes",
+        "trigger",
+        "bans",
+        "firewall",
+        "gateway",
+        "pptp",
+        "two lines",
+        "everything",
+    ),
 )
 def test_only_what_has_something_to_do_is_hooked(frame: Frame, expected: set[str]) -> None:
     always = NAT | {"inbound", "ended_out"}

@@ -36,6 +36,7 @@ from sekimori.model.causes import os_cause
 from sekimori.model.door import Door
 from sekimori.model.errors import Problem
 from sekimori.model.events import Committed
+from sekimori.policy.doors import why_not_on
 from sekimori.wire import ssdp
 from sekimori.wire.igdservices import IgdVersion
 
@@ -211,12 +212,10 @@ class IgdDoor:
     def _why_not(self, name: str) -> Problem | None:
         """Why an interface is not to be answered on."""
         network = self._inside.network()
-        if name in network.outside:
-            lans = ", ".join(sorted(lan.interface for lan in network.lans))
-            return Problem("door-on-wan", door=str(self._setting.door), interface=name, lans=lans)
+        problem = why_not_on(name, self._setting.door, network)
         lan = find_lan(network, name)
-        if lan is None:
-            return self._shut(name, OSError(errno.ENODEV, os.strerror(errno.ENODEV)))
+        if problem is not None or lan is None:
+            return problem
         if not lan.addresses:  # there is nothing that devices could be told to come to
             return self._shut(name, OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL)))
         return None

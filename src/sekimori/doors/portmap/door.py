@@ -26,6 +26,7 @@ from sekimori.gate.ports import Gate
 from sekimori.model.causes import os_cause
 from sekimori.model.door import Door
 from sekimori.model.errors import Problem
+from sekimori.policy.doors import why_not_on
 from sekimori.wire import pcp
 
 __all__ = ["PortmapDoor"]
@@ -131,18 +132,13 @@ class PortmapDoor:
 
     def _why_not(self, name: str) -> Problem | None:
         """Why an interface is not to be listened on, or what listens there hears nothing any more."""
-        network = self._inside.network()
-        lans = {lan.interface for lan in network.lans}
-        if name in network.outside:
-            return Problem(
-                "door-on-wan", door=str(self._setting.door), interface=name, lans=", ".join(sorted(lans))
-            )
+        problem = why_not_on(name, self._setting.door, self._inside.network())
+        if problem is not None:
+            return problem
         try:
             index = socket.if_nametoindex(name)
-        except OSError:
+        except OSError:  # it has just gone
             return self._shut(name, errno.ENODEV)
-        if name not in lans:
-            return self._shut(name, errno.EADDRNOTAVAIL)
         link = self._links.get(name)
         return self._shut(name, errno.ENODEV) if link is not None and link.index != index else None
 
