@@ -100,7 +100,7 @@ DOORS: Final[dict[str, tuple[str, str]]] = {
         "上位のルーターと、機器が自分で開けたもの: {verbs}",
     ),
     "help.verb.door ls": (
-        "which doors are open, where, what keeps them from answering, and whom they refused lately",
+        "which doors are open, where, what keeps them shut, and whom they refused",
         "開いている窓口、場所、応答できない理由、最近の拒否",
     ),
     "help.verb.door enable": (
