@@ -106,11 +106,12 @@ def _read_interfaces(value: object, place: Place) -> tuple[str, ...]:
 
 def _read_interface(value: object, place: Place) -> str:
     try:
-        if isinstance(value, str) and isinstance(parse_on(value), Interface):
-            return value.strip()
-    except Problem:
-        pass  # it looks like an address, but is none: no interface either
-    raise place.bad(cause("not-an-interface", text=str(value)))
+        found = parse_on(value) if isinstance(value, str) else None
+    except Problem:  # it looks like an address, but is none: no interface either
+        found = None
+    if not isinstance(found, Interface):
+        raise place.bad(cause("not-an-interface", text=str(value)))
+    return found.name
 
 
 def _read_rules(value: object, place: Place) -> tuple[Permission, ...]:

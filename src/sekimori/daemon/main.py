@@ -129,7 +129,6 @@ class _Daemon:
         self._fault: Problem | None = None
         self._relay = relay
         self._kernel = kernel
-        # In this order they act: a port that moves to the kernel is let go of by the relay first.
         resolver = SystemResolver()
         self._network = Network()
         self._outside = outside = Outside(
@@ -141,7 +140,8 @@ class _Daemon:
             clock,
         )
         router = outside.router
-        # What a router hands on, it hands on to a plane here: that one comes first.
+        # In this order they act: a port that moves to the kernel is let go of by the relay first; and what a
+        # router hands on, it hands on to a plane here.
         planes: dict[str, Plane] = {relay.name: relay, kernel.name: kernel, router.name: router}
         self._names = Names(resolver, clock, self._name_changed)
         section = settings.config.network
@@ -155,19 +155,7 @@ class _Daemon:
         grace = float(settings.config.relay.grace)
         desired = Desired(lambda: ledger.snapshot, self._names, self._devices, planes, grace)
         self._engine = Engine(self._writer, planes, clock, desired, feed.publish)
-        rules = Rules(
-            new_id=lambda: f"m{secrets.token_hex(5)}",
-            danger_for=presets.danger_for,
-            planes=(kernel, relay),
-            lifetime=settings.config.policy.lifetime,
-            longest=settings.config.policy.longest,
-            confirm_within=settings.config.policy.confirm,
-            connected=read_connected,
-            machine=Machine(lambda: kernel.obstacle, lambda: self._network, read_sysctl),
-            owned=lambda owner: self._devices.owned(owner.id),
-            router=router,
-            line=outside.line,
-        )
+        self._rules = rules = self._make_rules(presets)
         relay.on_change = kernel.on_change = router.on_change = self._engine.wake
         kernel.join(
             guests=lambda: ledger.snapshot.by_plane(relay.name),
@@ -176,39 +164,65 @@ class _Daemon:
         )
         self._meters = Meters(ledger, relay, kernel)
         self._gate = LocalGate(self._writer, self._engine, planes, self._names, self._devices, clock, rules)
-        inside = DaemonInside(
-            settings.state_dir,
-            clock,
-            ledger,
-            self._engine,
-            lambda: self._network,
-            sightings,
-            feed,
-            outside.address,
-        )
+        inside = self._make_inside(sightings)
         opens = {DoorName.IGD: igd_opener(self._meters.packets_in), DoorName.PORTMAP: open_portmap}
         self._doors = Doors(self._gate, inside, opens)
         self._departures = Departures(self._gate, inside, clock)
         outside.join(self._gate, rules)
 
+        self._views = self._make_views(presets, desired)
+
+    def _make_rules(self, presets: Presets) -> Rules:
+        policy = self._settings.config.policy
+        kernel, relay = self._kernel, self._relay
+        return Rules(
+            new_id=lambda: f"m{secrets.token_hex(5)}",
+            danger_for=presets.danger_for,
+            planes=(kernel, relay),
+            lifetime=policy.lifetime,
+            longest=policy.longest,
+            confirm_within=policy.confirm,
+            connected=read_connected,
+            machine=Machine(lambda: kernel.obstacle, lambda: self._network, read_sysctl),
+            owned=lambda owner: self._devices.owned(owner.id),
+            router=self._outside.router,
+            line=self._outside.line,
+        )
+
+    def _make_inside(self, sightings: LanSightings) -> DaemonInside:
+        return DaemonInside(
+            self._settings.state_dir,
+            self._clock,
+            self._ledger,
+            self._engine,
+            lambda: self._network,
+            sightings,
+            self._feed,
+            self._outside.address,
+        )
+
+    def _make_views(self, presets: Presets, desired: Desired) -> DaemonViews:
+        settings, ledger, engine, clock = self._settings, self._ledger, self._engine, self._clock
+        machine = self._rules.machine
+
         def open_doctor() -> Doctor:
             from sekimori.daemon.doctor import open_clinic  # late: the start does not wait for it
 
-            return open_clinic(ledger, self._engine, desired, rules.machine, settings.state_dir, clock.now)
+            return open_clinic(ledger, engine, desired, machine, settings.state_dir, clock.now)
 
-        self._views = DaemonViews(
+        return DaemonViews(
             settings,
             ledger,
-            self._engine,
+            engine,
             self._gate,
             self._meters,
-            feed,
+            self._feed,
             clock,
             presets,
-            rules,
+            self._rules,
             open_doctor,
             self._doors,
-            outside,
+            self._outside,
         )
 
     async def run(self) -> None:

@@ -16,18 +16,16 @@ from typing import SupportsIndex
 from sekimori.doors.api.feed import Feed
 from sekimori.doors.igd.door import IgdDoor
 from sekimori.doors.igd.identity import read_identity
-from sekimori.gate.refusals import Refusals
 from sekimori.ledger.store import Ledger
-from sekimori.model.actual import Status
 from sekimori.model.address import IPAddress
 from sekimori.model.door import Door, DoorName
 from sekimori.model.events import Event
 from sekimori.model.mapping import Mapping, Owner, OwnerKind
-from sekimori.model.network import Lan, Network
+from sekimori.model.network import Lan
 from sekimori.model.permission import Permission, SetPermissions
-from sekimori.model.snapshot import Snapshot
 from sekimori.planes.memory import MemoryPlane
 from sekimori.testing.clock import FakeClock
+from sekimori.testing.inside import FakeInside
 from sekimori.testing.peers import DEADLINE
 from sekimori.testing.ports import free_ports
 from sekimori.testing.upnpclient import UpnpClient
@@ -75,8 +73,8 @@ class Block(World):
         super()._join(ledger)
 
 
-class HouseInside:
-    """Fulfils `gate.devices.Inside` for a world.
+class HouseInside(FakeInside):
+    """Over a block, whose LAN is the loopback.
 
     Attributes:
         outside: the outside addresses, by IP version.
@@ -85,31 +83,11 @@ class HouseInside:
     """
 
     def __init__(self, world: Block, directory: Path) -> None:
-        self._world = world
-        self._directory = directory
-        self.refusals = Refusals()
+        super().__init__(world, directory)
+        self._feed = world.feed
         self.outside: dict[int, IPAddress | None] = {4: ipaddress.ip_address(OUTSIDE), 6: None}
         self.unknown: set[IPAddress] = set()
         self.broken: set[IPAddress] = set()
-
-    @property
-    def directory(self) -> Path:
-        return self._directory
-
-    def now(self) -> float:
-        return self._world.clock.now()
-
-    def snapshot(self) -> Snapshot:
-        return self._world.ledger.snapshot
-
-    def revision(self) -> int:
-        return self._world.ledger.revision
-
-    def network(self) -> Network:
-        return self._world.machine.network
-
-    def status_of(self, mapping_id: str) -> Status:
-        return self._world.engine.status(mapping_id)
 
     def outside_address(self, version: int) -> IPAddress | None:
         return self.outside[version]
@@ -122,12 +100,8 @@ class HouseInside:
         known = self.network().lan_of(address) is not None and address not in self.unknown
         return device_at(str(address)) if known else None
 
-    async def find_present(self, address: IPAddress, interface: str) -> Owner | None:
-        """Who is there."""
-        return await self.identify(address, interface)
-
     def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
-        return self._world.feed.subscribe()
+        return self._feed.subscribe()
 
 
 class House:

@@ -6,23 +6,19 @@ import asyncio
 import contextlib
 import ipaddress
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sekimori.doors.portmap.door import PortmapDoor
 from sekimori.doors.portmap.epoch import Instant
-from sekimori.gate.refusals import Refusals
-from sekimori.model.actual import Status
 from sekimori.model.address import IPAddress
 from sekimori.model.door import Door, DoorName
-from sekimori.model.events import Event
 from sekimori.model.lease import NonceRule
 from sekimori.model.mapping import Mapping, Owner, OwnerKind
-from sekimori.model.network import Lan, Network
+from sekimori.model.network import Lan
 from sekimori.model.permission import Permission, SetPermissions
-from sekimori.model.snapshot import Snapshot
+from sekimori.testing.inside import FakeInside
 from sekimori.testing.pcpclient import PcpClient
 from sekimori.testing.peers import DEADLINE
 from sekimori.testing.ports import free_ports
@@ -40,8 +36,8 @@ def device_at(address: str) -> Owner:
     return Owner(OwnerKind.DEVICE, f"02:00:00:00:00:{int(ipaddress.ip_address(address)) & 0xFF:02x}")
 
 
-class HouseInside:
-    """Fulfils `gate.devices.Inside` for a world.
+class HouseInside(FakeInside):
+    """Over a world whose LAN is the loopback.
 
     Attributes:
         outside: the outside addresses, by IP version.
@@ -52,34 +48,13 @@ class HouseInside:
     """
 
     def __init__(self, world: World, directory: Path) -> None:
-        self._world = world
-        self._directory = directory
-        self.refusals = Refusals()
+        super().__init__(world, directory)
         self.outside: dict[int, IPAddress | None] = {4: ipaddress.ip_address(OUTSIDE), 6: None}
         self.unknown: set[IPAddress] = set()
         self.asked: list[IPAddress] = []
         self.hold = asyncio.Event()
         self.hold.set()
         self.moment = Instant("a boot", 1000.0, world.clock.now())
-
-    @property
-    def directory(self) -> Path:
-        return self._directory
-
-    def now(self) -> float:
-        return self._world.clock.now()
-
-    def snapshot(self) -> Snapshot:
-        return self._world.ledger.snapshot
-
-    def revision(self) -> int:
-        return self._world.ledger.revision
-
-    def network(self) -> Network:
-        return self._world.machine.network
-
-    def status_of(self, mapping_id: str) -> Status:
-        return self._world.engine.status(mapping_id)
 
     def outside_address(self, version: int) -> IPAddress | None:
         return self.outside[version]
@@ -89,13 +64,6 @@ class HouseInside:
         self.asked.append(address)
         await self.hold.wait()
         return None if address in self.unknown else device_at(str(address))
-
-    async def find_present(self, address: IPAddress, interface: str) -> Owner | None:
-        """Who is there."""
-        return await self.identify(address, interface)
-
-    def subscribe(self) -> AbstractAsyncContextManager[AsyncIterator[Event]]:
-        raise AssertionError("the door needs no events")
 
     def pass_time(self, seconds: float) -> None:
         """Let time pass, by every clock."""

@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -105,11 +106,9 @@ class PortmapDoor:
     async def _follow(self, entrance: Entrance, tasks: asyncio.TaskGroup) -> None:
         written = time.monotonic()
         while True:
-            try:
+            with suppress(TimeoutError):  # then it is time to look, whether anybody said so or not
                 async with asyncio.timeout(_AGAIN if self._problems else _LOOK):
                     await self._changed.wait()
-            except TimeoutError:  # time to look, whether anybody said so or not
-                pass
             self._changed.clear()
             self._listen(entrance)
             self._follow_outside(tasks)
