@@ -177,6 +177,7 @@ def test_our_daemon_restarts_and_leases_stand(flat: Flat, tmp_path: Path) -> Non
         daemon.kill9()
         answers(flat, PORT, b"phone ")  # nobody is needed for what stands
         daemon.start()
+        eventually(lambda: in_use(daemon), 20)
         eventually(lambda: _all_open(daemon) or None, 30)
         assert {view["id"]: view["expires_at"] for view in daemon.client.mappings()} == before
         answers(flat, PORT, b"phone ")

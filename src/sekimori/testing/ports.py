@@ -11,9 +11,15 @@ __all__ = ["free_ports"]
 
 _PORTS: Final = range(20000, 32000)
 """Below the ports that Linux gives out by itself (ip_local_port_range), so nobody takes one meanwhile."""
+_BLOCK: Final = 64
+"""A process takes so many neighbouring ports at once, for one descriptor that holds them all: thousands
+of tests ask for ports, and some wait with select(2), which knows no descriptor past 1,023."""
+
 _next_port = itertools.cycle(_PORTS)
 for _ in range(os.getpid() * 61 % len(_PORTS)):  # test processes beside each other begin apart
     next(_next_port)
+_blocks: dict[int, bool] = {}
+"""Blocks that were asked for, and whether they are ours."""
 
 
 def free_ports(count: int = 1) -> int:
@@ -24,17 +30,24 @@ def free_ports(count: int = 1) -> int:
     while True:
         first = next(_next_port)
         wanted = range(first, first + count)
-        if wanted[-1] in _PORTS and all(map(_reserve, wanted)) and all(map(_is_free, wanted)):
+        if wanted[-1] in _PORTS and all(map(_is_ours, wanted)) and all(map(_is_free, wanted)):
             for _ in wanted[1:]:
                 next(_next_port)
             return first
 
 
-def _reserve(port: int) -> bool:
-    """Take a name for a port that only one process can have (unix(7), abstract sockets)."""
+def _is_ours(port: int) -> bool:
+    block = port // _BLOCK
+    if block not in _blocks:
+        _blocks[block] = _reserve(block)
+    return _blocks[block]
+
+
+def _reserve(block: int) -> bool:
+    """Take a name for a block that only one process can have (unix(7), abstract sockets)."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
-        sock.bind(f"\0sekimori-test-port-{port}")
+        sock.bind(f"\0sekimori-test-ports-{block}")
     except OSError:
         sock.close()
         return False

@@ -70,7 +70,7 @@ class PcpAsker:
     """
 
     protocol = RouterProtocol.PCP
-    at_once = 2  # cheap routers answer one after the other, and what waits is asked again
+    at_once = 1  # cheap routers answer one after the other, and what waits is asked again
     one_outside = True
     runs = True
     longest = LONGEST

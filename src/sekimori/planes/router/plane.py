@@ -204,11 +204,11 @@ class RouterPlane:
         failed = await self._together(removing, ends, self._too_slow_to_go)
         moving = {w.mapping.id: self._free(w) for w in changes.put if self._holdings.get(w.mapping.id)}
         failed |= await self._together(moving, ends, self._too_slow)
-        failed |= await self._together(
-            {w.mapping.id: self._put(w) for w in changes.put if w.mapping.id not in failed},
-            ends,
-            self._too_slow,
-        )
+        # In the order in which they were made: miniupnpd 2.3.1 renews by taking away the first of its filter
+        # rules for that port, TCP's or UDP's, and leaves the right ones only where the order never changes.
+        in_order = sorted(changes.put, key=lambda wanted: (wanted.mapping.revision, wanted.mapping.id))
+        putting = {w.mapping.id: self._put(w) for w in in_order if w.mapping.id not in failed}
+        failed |= await self._together(putting, ends, self._too_slow)
         asked = {wanted.mapping.id for wanted in changes.put}
         self._failed -= asked | changes.remove.keys()
         self._failed |= asked & failed.keys()
