@@ -126,6 +126,8 @@ def test_what_is_typed_on_a_gateway_that_stands_answers_what_is_shown(gateway, p
             gateway.host.address(device, address)
         eventually(lambda: _has(gateway, "2001:db8:3::/64"))
         gateway.daemon.client.enable_gateway(firewall=True)
+        # The kernel tells that it forwards a moment after it was told to.
+        eventually(lambda: gateway.daemon.client.gateway()["forwarding6"])
         _type_all(page, gateway.daemon)
     finally:
         gateway.host.ip(*(f"address delete {address} dev {device}" for device, address in addresses))
