@@ -9,17 +9,20 @@ from typing import Any
 
 from sekimori.model.lease import NonceRule
 from sekimori.model.mapping import Owner
+from sekimori.model.user import Grant
 
 __all__ = ["DisableDoor", "Door", "DoorName", "EnableDoor"]
 
 
 class DoorName(StrEnum):
-    """The doors at which devices ask."""
+    """The doors at which others than this machine's administrators ask."""
 
     IGD = "igd"
     """UPnP Internet Gateway Device: SSDP on UDP 1900, and HTTP on a port of its own."""
     PORTMAP = "portmap"
     """NAT-PMP and PCP, both on UDP 5351."""
+    SSH = "ssh"
+    """An SSH server that only forwards: `ssh -R`, and `-L`, `-D` and `-J` where they are granted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,9 @@ class Door:
         interfaces: where it answers; on none of them while it leads to the internet.
         version: which IGD it says it is, 1 or 2; of other doors 1.
         nonce: what PCP does with another nonce; of other doors without meaning.
+        listen: of the SSH door: the addresses and ports it answers on (`192.168.1.1:2222`); of others none.
+        authorized_keys: of the SSH door: a file of keys beside those of its users; "" is none.
+        grant: of the SSH door: what keys of that file may do, unless their options say less.
         created_at: Unix seconds.
     """
 
@@ -38,6 +44,9 @@ class Door:
     interfaces: tuple[str, ...]
     version: int = 1
     nonce: NonceRule = NonceRule.SAME_SOURCE
+    listen: tuple[str, ...] = ()
+    authorized_keys: str = ""
+    grant: Grant | None = None
     created_at: int = 0
 
     @property
@@ -53,6 +62,9 @@ class Door:
             "interfaces": list(self.interfaces),
             "version": self.version,
             "nonce": str(self.nonce),
+            "listen": list(self.listen),
+            "authorized_keys": self.authorized_keys,
+            "grant": None if self.grant is None else self.grant.to_document(),
             "created_at": self.created_at,
         }
 
@@ -69,6 +81,10 @@ class Door:
             interfaces=tuple(document["interfaces"]),
             version=document["version"],
             nonce=NonceRule(document["nonce"]),
+            # Documents from before there was an SSH door do not name these.
+            listen=tuple(document.get("listen", ())),
+            authorized_keys=document.get("authorized_keys", ""),
+            grant=Grant.from_document(document["grant"]) if document.get("grant") else None,
             created_at=document["created_at"],
         )
 

@@ -23,6 +23,8 @@ class LeaseProtocol(StrEnum):
     """RFC 6887."""
     NATPMP = "nat-pmp"
     """RFC 6886."""
+    SSH = "ssh"
+    """The remote forwarding of RFC 4254 §7.1, by a session at the SSH door."""
 
 
 class NonceRule(StrEnum):
@@ -47,6 +49,7 @@ class LeaseTerms:
         lasting: asked for without an end (lease 0 of IGD:1). It is renewed while its device is there.
         outbound: asked for by PEER: it lets in one remote peer, and no listener is meant.
         third_party: it leads to another host than the device that asked.
+        generation: how often an SSH session has taken it, its first included; 0 of other protocols.
     """
 
     protocol: LeaseProtocol
@@ -55,6 +58,7 @@ class LeaseTerms:
     lasting: bool = False
     outbound: bool = False
     third_party: bool = False
+    generation: int = 0
 
     def to_document(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -65,6 +69,7 @@ class LeaseTerms:
             "lasting": self.lasting,
             "outbound": self.outbound,
             "third_party": self.third_party,
+            "generation": self.generation,
         }
 
     @classmethod
@@ -81,6 +86,7 @@ class LeaseTerms:
             lasting=document["lasting"],
             outbound=document["outbound"],
             third_party=document["third_party"],
+            generation=document.get("generation", 0),
         )
 
 

@@ -30,6 +30,7 @@ from sekimori.model.lease import LeaseTerms
 from sekimori.model.lifetime import Asked, Lifetime, format_duration, parse_duration
 from sekimori.model.limits import Limits, Rate
 from sekimori.model.schedule import Schedule
+from sekimori.model.socks import SocksTerms
 from sekimori.model.source import Sources
 from sekimori.model.target import Target, TargetKind, pair_ports
 
@@ -142,12 +143,14 @@ class Mapping:
         id: stable for the mapping's life, never used again.
         on: the one outside address, `0.0.0.0` or `::` for all of a family, an interface for the
             addresses it has, None for all.
-        via: the plane asked for, `auto` when it was left to us.
+        via: the plane asked for, `auto` when it was left to us, or the link to dial through.
+        at: the link at whose far end it listens; None listens here.
         path: the hops chosen, in order.
         proxy_protocol: 0 for none, 1 or 2 (haproxy.org proxy-protocol.txt).
         idle: seconds without a byte after which a flow ends; None is the plane's default.
         trigger: what sets it off; where there is one, the target is whoever did.
         excepted: what a DMZ host does not get.
+        socks: what clients must say and may reach, where they name the destination.
         log: whether the kernel logs new flows, at a limited rate.
         lease: how a device asked for it; None of what people and files asked for.
         created_at: Unix seconds.
@@ -164,12 +167,14 @@ class Mapping:
     schedule: Schedule | None = None
     on: On | None = None
     via: str = "auto"
+    at: str | None = None
     path: tuple[Hop, ...] = ()
     limits: Limits = _UNLIMITED
     proxy_protocol: int = 0
     idle: int | None = None
     trigger: Trigger | None = None
     excepted: tuple[Span, ...] = ()
+    socks: SocksTerms | None = None
     log: bool = False
     accepted_risks: tuple[str, ...] = ()
     preset: str | None = None
@@ -202,9 +207,14 @@ class Mapping:
     def plane(self) -> str:
         """The plane that meets its packets at this machine; "" before one was chosen.
 
-        That is the last hop's: a router before us only hands them on.
+        A router before us only hands them on, and a link only carries what a plane here accepts or dials.
         """
-        return self.path[-1].plane if self.path else ""
+        return next((hop.plane for hop in reversed(self.path) if hop.plane != "link"), "")
+
+    @property
+    def link(self) -> str | None:
+        """The link that its bytes go through, or `link.SSH_DOOR`; None where they go through none."""
+        return next((hop.link for hop in self.path if hop.link is not None), None)
 
     @property
     def is_straight(self) -> bool:
@@ -269,6 +279,7 @@ class Mapping:
             "zone": None if self.schedule is None else self.schedule.zone,
             "on": None if self.on is None else str(self.on),
             "via": self.via,
+            **({} if self.at is None else {"at": self.at}),
             "path": [str(hop) for hop in self.path],
             "limit": _text(self.limits.per_source),
             "limit_total": _text(self.limits.total),
@@ -278,6 +289,7 @@ class Mapping:
             "trigger": None if self.trigger is None else format_spans(self.trigger.ports),
             "hold": None if self.trigger is None else format_duration(self.trigger.hold),
             "except": format_spans(self.excepted) or None,
+            **({} if self.socks is None else {"socks": self.socks.to_document()}),
             "log": self.log,
             "accept_risk": list(self.accepted_risks),
             "preset": self.preset,
@@ -306,12 +318,14 @@ class Mapping:
             schedule=Schedule.parse(document["hours"], document["zone"]) if document["hours"] else None,
             on=parse_on(document["on"]) if document["on"] else None,
             via=document["via"],
+            at=document.get("at"),
             path=_read_path(tuple(document["path"])),
             limits=_read_limits(document["limit"], document["limit_total"], document["max_connections"]),
             proxy_protocol=document["proxy_protocol"],
             idle=parse_duration(document["idle"]) if document["idle"] else None,
             trigger=_read_trigger(document),
             excepted=parse_spans(document["except"]) if document.get("except") else (),
+            socks=SocksTerms.from_document(document["socks"]) if "socks" in document else None,
             log=document.get("log", False),
             accepted_risks=tuple(document["accept_risk"]),
             preset=document["preset"],

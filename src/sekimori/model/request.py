@@ -14,17 +14,21 @@ from sekimori.model.address import (
     PortSpec,
     Span,
 )
+from sekimori.model.destination import Destinations
 from sekimori.model.door import DisableDoor, EnableDoor
 from sekimori.model.gateway import Gateway
 from sekimori.model.lease import Adopt, Obtain, Release
 from sekimori.model.lifetime import Lifetime
 from sekimori.model.limits import Rate
+from sekimori.model.link import AddLink, RemoveLink
 from sekimori.model.mapping import Mapping, Owner
 from sekimori.model.permission import SetPermissions
 from sekimori.model.preset import Preset
 from sekimori.model.schedule import Schedule
+from sekimori.model.socks import Verifier
 from sekimori.model.source import Sources
 from sekimori.model.target import Target
+from sekimori.model.user import Bind, PutUser, RemoveUser, Unbind
 
 __all__ = [
     "UNSAID",
@@ -69,6 +73,7 @@ class Wish:
     schedule: Schedule | Unsaid | None = UNSAID
     on: On | Unsaid | None = UNSAID
     via: str | Unsaid = UNSAID
+    at: str | Unsaid | None = UNSAID
     per_source: Rate | Unsaid | None = UNSAID
     total: Rate | Unsaid | None = UNSAID
     connections: int | Unsaid | None = UNSAID
@@ -77,6 +82,8 @@ class Wish:
     trigger: tuple[Span, ...] | Unsaid | None = UNSAID
     hold: int | Unsaid | None = UNSAID
     excepted: tuple[Span, ...] | Unsaid | None = UNSAID
+    socks_users: tuple[Verifier, ...] | Unsaid | None = UNSAID
+    reach: Destinations | Unsaid | None = UNSAID
     log: bool | Unsaid = UNSAID
     accepted_risks: tuple[str, ...] = ()
 
@@ -178,6 +185,12 @@ Ask = (
     | EnableDoor
     | DisableDoor
     | SetPermissions
+    | AddLink
+    | RemoveLink
+    | PutUser
+    | RemoveUser
+    | Bind
+    | Unbind
 )
 
 

@@ -34,6 +34,12 @@ class TargetKind(StrEnum):
     """Whatever host has these lower 64 bits in a prefix of the LAN: it stays when the prefix changes."""
     TRIGGER = "trigger"
     """The LAN host that set off the mapping's trigger."""
+    SOCKS = "socks"
+    """Whatever the client names, by SOCKS or HTTP CONNECT."""
+    UNIX = "unix"
+    """A unix socket, by its path."""
+    CLIENT = "client"
+    """The SSH session that opened the port: what it leads to there, only the client knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +48,8 @@ class Target:
 
     kind: TargetKind
     host: str
-    """A numeric address, a DNS name in lower case, `self`, `trigger`, a MAC address, `device:NAME`, or
-    `::10/-64`."""
+    """A numeric address, a DNS name in lower case, `self`, `trigger`, `socks`, `client`, a MAC address,
+    `device:NAME`, `::10/-64`, or `unix:/path`."""
     mac: str = ""
     """The MAC address a device is known by, in lower case with colons; "" until it was found once.
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from sekimori.host.frames import MOST_FDS, PROTOCOL, BadFrameError, FrameReader, Outbox
 from sekimori.planes.relay.bans import Ban
 from sekimori.planes.relay.entry import Entry, Listen
-from sekimori.planes.relay.frames import MOST_FDS, PROTOCOL, BadFrameError, FrameReader, Outbox
 
 __all__ = ["Control", "Held", "SetAnswer", "WorkerLostError", "WorkerRefusedError", "connect", "spawn"]
 

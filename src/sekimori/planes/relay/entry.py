@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final, Literal
 
-__all__ = ["Entry", "Listen", "Rate"]
+__all__ = ["Entry", "Listen", "Rate", "Socks"]
 
 _GRACE: Final = 30.0
 
@@ -25,14 +25,27 @@ class Rate:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Socks:
+    """The client names its destination, by SOCKS 4, 4a or 5 or HTTP CONNECT."""
+
+    users: tuple[tuple[str, str], ...] = ()
+    """Names and verifiers of their passwords; none asks nobody for one."""
+    rules: tuple[str, ...] = ()
+    """Destinations that may be reached (`model.destination`)."""
+    own: tuple[str, ...] = ()
+    """Prefixes of this machine's networks: guarded, unless a rule names them."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Listen:
     """One socket: where the relay listens and which port of the target it leads to.
 
-    `address` is numeric; `::` accepts IPv4 too (V6ONLY off) when `dual` is set.
+    `address` is numeric; `::` accepts IPv4 too (V6ONLY off) when `dual` is set. Of `unix` it is a path, and
+    the ports mean nothing.
     """
 
-    protocol: Literal["tcp", "udp"]
+    protocol: Literal["tcp", "udp", "unix"]
     address: str
     port: int
     target_port: int
@@ -46,7 +59,8 @@ class Entry:
     id: str
     listens: tuple[Listen, ...]
     targets: tuple[str, ...]
-    """Numeric addresses, best first; more than one is dialled by RFC 8305."""
+    """Numeric addresses, best first; more than one is dialled by RFC 8305. Through a carrier: the one host,
+    maybe a name. A unix socket's path begins with a slash."""
     sources: tuple[str, ...] | None = None
     """Prefixes that may come in; None admits anyone, an empty tuple no one."""
     accept_until: float | None = None
@@ -59,6 +73,12 @@ class Entry:
     proxy_protocol: Literal[0, 1, 2] = 0
     idle: float | None = None
     """Seconds without a byte after which a flow ends; None takes the protocol's default."""
+    carrier: str | None = None
+    """Dial through this carrier instead of from here."""
+    arrivals: str | None = None
+    """Newcomers are brought by this carrier: there are no sockets of its own."""
+    socks: Socks | None = None
+    """The client names the destination; `targets` and target ports mean nothing."""
     shut: bool = False
     """Take no newcomers, and need no sockets: the flows that are there go on under these terms."""
 
@@ -77,6 +97,9 @@ class Entry:
             "max_connections": self.max_connections,
             "proxy_protocol": self.proxy_protocol,
             "idle": self.idle,
+            "carrier": self.carrier,
+            "arrivals": self.arrivals,
+            "socks": None if self.socks is None else _fields(self.socks),
             "shut": self.shut,
         }
 
@@ -100,6 +123,9 @@ class Entry:
             max_connections=get("max_connections"),
             proxy_protocol=get("proxy_protocol", 0),
             idle=get("idle"),
+            carrier=get("carrier"),
+            arrivals=get("arrivals"),
+            socks=_socks(get("socks")),
             shut=get("shut", False),
         )
 
@@ -120,6 +146,9 @@ class Entry:
                 self.max_connections,
                 self.proxy_protocol,
                 self.idle,
+                self.carrier,
+                self.arrivals,
+                self.socks and (self.socks.users, self.socks.rules, self.socks.own),
                 self.shut,
             )
         )
@@ -129,7 +158,7 @@ class Entry:
 _LISTEN: Final = attrgetter("protocol", "address", "port", "target_port", "dual")
 
 
-def _fields(value: Rate | Listen) -> dict[str, Any]:
+def _fields(value: Rate | Listen | Socks) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__slots__}
 
 
@@ -138,6 +167,13 @@ def _listen(value: dict[str, Any]) -> Listen:
     return Listen(
         value["protocol"], value["address"], value["port"], value["target_port"], value.get("dual", False)
     )
+
+
+def _socks(value: dict[str, Any] | None) -> Socks | None:
+    if value is None:
+        return None
+    users = tuple((name, verifier) for name, verifier in value["users"])
+    return Socks(users, tuple(value["rules"]), tuple(value["own"]))
 
 
 def _rate(value: dict[str, Any] | None) -> Rate | None:

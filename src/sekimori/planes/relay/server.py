@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from sekimori.host.frames import PROTOCOL, BadFrameError, FrameReader, Outbox
 from sekimori.planes.relay.entry import Entry
-from sekimori.planes.relay.frames import PROTOCOL, BadFrameError, FrameReader, Outbox
 from sekimori.planes.relay.loop import Loop
 from sekimori.planes.relay.roster import Roster
 from sekimori.planes.relay.service import ListenKey, Service, key_of

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sekimori.planes.relay.frames import LONGEST, MOST_FDS, BadFrameError, FrameReader, Outbox
+from sekimori.host.frames import LONGEST, MOST_FDS, BadFrameError, FrameReader, Outbox
 
 
 @pytest.fixture

@@ -1,0 +1,87 @@
+"""A port at which the client names its destination: who may, and where to."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping as MappingABC
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sekimori.model.causes import cause
+from sekimori.model.destination import ANYWHERE, Destinations
+from sekimori.model.errors import Problem
+
+__all__ = ["SocksTerms", "Verifier", "make_verifier", "verify"]
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
+_COST: Final = 1024
+_SHORTEST: Final = 8
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Verifier:
+    """A name, and what its password is held against. The password itself is kept nowhere."""
+
+    name: str
+    text: str = field(repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class SocksTerms:
+    """What a SOCKS client must say and may reach.
+
+    Attributes:
+        users: who may, by name and password (RFC 1929); none asks nobody.
+        reach: the destinations, as they are asked for or as their names resolve here.
+    """
+
+    users: tuple[Verifier, ...] = ()
+    reach: Destinations = ANYWHERE
+
+    def to_document(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"users": [str(each) for each in self.users], "reach": str(self.reach)}
+
+    @classmethod
+    def from_document(cls, document: MappingABC[str, Any]) -> SocksTerms:
+        """Read `to_document` back.
+
+        Raises:
+            Problem, KeyError, ValueError: the document is not of SOCKS terms.
+        """
+        users = (Verifier(*text.split(":", 1)) for text in document["users"])
+        return cls(tuple(sorted(users)), Destinations.parse(document["reach"]))
+
+
+def make_verifier(text: str, salt: bytes) -> Verifier:
+    """What is kept of `NAME:PASSWORD` (or, from an export, of `NAME:scrypt$…`, as it is).
+
+    Raises:
+        Problem: `bad-value`.
+    """
+    name, _, password = text.partition(":")
+    if not _NAME.fullmatch(name):
+        raise Problem("bad-value", key="socks_user", text=name, why=cause("not-a-user"))
+    if password.startswith("scrypt$"):
+        return Verifier(name, password)
+    if len(password) < _SHORTEST:
+        raise Problem("bad-value", key="socks_user", text=name, why=cause("password-short", least=_SHORTEST))
+    return Verifier(name, _derive(password.encode(), _COST, salt))
+
+
+def verify(verifier: str, password: bytes) -> bool:
+    """Whether a password is the one that a verifier was made of. Takes some 3 ms of work."""
+    kind, cost, salt, _ = verifier.split("$")
+    if kind != "scrypt":
+        return False
+    return hmac.compare_digest(verifier, _derive(password, int(cost), bytes.fromhex(salt)))
+
+
+def _derive(password: bytes, cost: int, salt: bytes) -> str:
+    found = hashlib.scrypt(password, salt=salt, n=cost, r=8, p=1, dklen=32)
+    return f"scrypt${cost}${salt.hex()}${found.hex()}"
