@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from sekimori.gate.ports import Gate
+from sekimori.host.writing import write_whole
 from sekimori.model.address import IPAddress
 from sekimori.model.errors import Problem
 from sekimori.model.line import Above, Line
@@ -119,13 +119,8 @@ def read_secret(directory: Path) -> bytes:
     try:
         if file.exists() and len(found := file.read_bytes()) == _BYTES:
             return found
-        made, new = secrets.token_bytes(_BYTES), file.with_suffix(".new")
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as writing:
-            writing.write(made)
-            writing.flush()
-            os.fsync(descriptor)
-        new.replace(file)
+        made = secrets.token_bytes(_BYTES)
+        write_whole(file, made)
     except OSError as error:
         why = f"{file.name}: {error.strerror}"
         raise Problem("state-unusable", directory=str(directory), why=why) from None

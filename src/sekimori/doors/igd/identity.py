@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from uuid import UUID, uuid4
 
 import structlog
 
+from sekimori.host.writing import write_whole
 from sekimori.wire.igddescription import Gateway
 
 __all__ = ["Identity", "describe", "read_identity", "write_identity"]
@@ -76,12 +76,7 @@ def write_identity(directory: Path, identity: Identity) -> None:
 
     One that cannot be written is a line in the log: after the next start devices find another gateway.
     """
-    fresh = directory / f"{_NAME}.new"
     try:
-        with fresh.open("w", encoding="utf-8") as file:
-            json.dump(identity.to_document(), file)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(directory / _NAME)
+        write_whole(directory / _NAME, json.dumps(identity.to_document()).encode())
     except OSError as error:
         _log.warning("identity_not_written", file=str(directory / _NAME), why=str(error))

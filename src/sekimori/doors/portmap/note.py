@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from functools import cache
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Final
 import structlog
 
 from sekimori.doors.portmap.epoch import Epoch, Instant
+from sekimori.host.writing import write_whole
 
 __all__ = ["read_epoch", "read_instant", "write_epoch"]
 
@@ -46,13 +46,8 @@ def write_epoch(directory: Path, epoch: Epoch) -> None:
     One that cannot be written is a line in the log: devices then ask for their mappings again after the next
     start, and lose nothing.
     """
-    fresh = directory / f"{_NAME}.new"
     try:
-        with fresh.open("w", encoding="utf-8") as file:
-            json.dump(epoch.to_document(), file)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(directory / _NAME)
+        write_whole(directory / _NAME, json.dumps(epoch.to_document()).encode())
     except OSError as error:
         _log.warning("epoch_not_written", file=str(directory / _NAME), why=str(error))
 

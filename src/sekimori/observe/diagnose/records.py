@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+from sekimori.host.writing import write_whole
 from sekimori.model.causes import os_cause
 from sekimori.model.errors import Problem
 from sekimori.model.finding import Applied
@@ -62,14 +62,8 @@ class Records:
 
     def _write(self, kept: Iterable[Applied]) -> None:
         document = {"schema": _SCHEMA, "remedies": [_render(each) for each in kept]}
-        beside = self._path.with_name(f".{self._path.name}.new")
         try:
-            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with open(descriptor, "w", encoding="utf-8") as file:
-                json.dump(document, file, ensure_ascii=False, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self._path)
+            write_whole(self._path, json.dumps(document, ensure_ascii=False, indent=1).encode())
         except OSError as error:
             raise Problem("remedies-unreadable", file=str(self._path), why=os_cause(error)) from None
 
