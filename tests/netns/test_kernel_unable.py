@@ -48,6 +48,22 @@ def test_what_the_kernel_cannot_carry_is_refused_with_the_reason(
     assert kernel_home.daemon.client.mappings() == []
 
 
+def test_what_is_opened_right_after_the_gateway_is_carried(kernel_home: Home) -> None:
+    """The kernel's word that it forwards now may come later than the next request."""
+    home = kernel_home
+    for _ in range(5):
+        home.net.gateway.sysctl(ipv4__ip_forward=0, ipv6__conf__all__forwarding=0)
+        home.daemon.restart()
+        home.daemon.client.enable_gateway()
+        for target in (SERVER[0], SERVER[1]):
+            home.open({"ports": str(free_ports()), "to": target, "from": "anyone"})
+        home.daemon.client.disable_gateway()
+        for view in home.daemon.client.mappings():
+            home.daemon.client.close(view["id"], now=True)
+    home.net.gateway.sysctl(ipv4__ip_forward=1, ipv6__conf__all__forwarding=1)
+    home.daemon.restart()
+
+
 def test_without_forwarding_nothing_is_carried(kernel_home: Home) -> None:
     home, port = kernel_home, free_ports()
     home.net.gateway.sysctl(ipv4__ip_forward=0)

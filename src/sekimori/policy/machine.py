@@ -10,10 +10,10 @@ from sekimori.model.causes import cause
 from sekimori.model.errors import Problem
 from sekimori.model.network import Network
 
-__all__ = ["NO_GATEWAY", "Machine", "in_order", "value_for"]
+__all__ = ["FORWARD4", "FORWARD6", "NO_GATEWAY", "Machine", "in_order", "value_for"]
 
-_FORWARD4: Final = "net.ipv4.ip_forward"
-_FORWARD6: Final = "net.ipv6.conf.all.forwarding"
+FORWARD4: Final = "net.ipv4.ip_forward"
+FORWARD6: Final = "net.ipv6.conf.all.forwarding"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Machine:
         that it goes on taking them: a router does not unless `accept_ra` is 2 (ip-sysctl.rst). Where
         advertisements are switched off, they stay so.
         """
-        found = [(name, self.sysctl(name)) for name in (_FORWARD4, _FORWARD6)]
+        found = [(name, self.sysctl(name)) for name in (FORWARD4, FORWARD6)]
         changing = [(name, now) for name, now in found if now not in (None, value_for(name))]
         for wan in self.network().wans:
             # A dot in an interface's name is a slash in the setting's (sysctl(8)).

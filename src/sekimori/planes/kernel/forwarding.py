@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import structlog
 
@@ -12,9 +13,9 @@ from sekimori.model.errors import Problem
 from sekimori.model.gateway import Gateway
 from sekimori.model.network import HIGHEST_WAN_INDEX, Network, Wan
 from sekimori.planes.kernel.frame import Frame
-from sekimori.policy.machine import in_order, value_for
+from sekimori.policy.machine import FORWARD4, FORWARD6, in_order, value_for
 
-__all__ = ["COUNTING", "ReplyRoutes", "give_back", "number_wans", "set_up", "switch_counting_on"]
+__all__ = ["COUNTING", "ReplyRoutes", "as_set_up", "give_back", "number_wans", "set_up", "switch_counting_on"]
 
 COUNTING = ("net.netfilter.nf_conntrack_acct", "net.netfilter.nf_conntrack_timestamp")
 """Without them conntrack knows neither how much a flow carried nor since when it is there."""
@@ -30,6 +31,16 @@ def set_up(gateway: Gateway) -> None:
     """
     for name, _ in in_order(gateway.found):
         set_sysctl(name, value_for(name))
+
+
+def as_set_up(network: Network, gateway: Gateway) -> Network:
+    """The network once `set_up` has switched on what the gateway found switched off."""
+    changed = dict(gateway.found)
+    return replace(
+        network,
+        forwarding4=network.forwarding4 or FORWARD4 in changed,
+        forwarding6=network.forwarding6 or FORWARD6 in changed,
+    )
 
 
 def give_back(gateway: Gateway) -> None:

@@ -128,6 +128,8 @@ class Hands:
         try:
             if ground.gateway is not None:
                 forwarding.set_up(ground.gateway)
+                # The kernel tells of it too, but whoever asks for a mapping next need not wait for that.
+                self.reframe(forwarding.as_set_up(self.network, ground.gateway))
         except Problem as found:
             problem = found
         self._settle()
