@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from sekimori.planes.kernel.readings import read_flow, read_sources
-from sekimori.testing.netlab import HomeNetwork
+from sekimori.testing.netlab import HomeNetwork, Host
 from sekimori.testing.peers import DEADLINE, eventually
 from sekimori.wire.conntrack import IPV4, IPV6, Entry, Filter, dump_request, parse_untrusted
 
@@ -32,6 +32,13 @@ from .byhand import (
 pytestmark = pytest.mark.netns
 
 
+def _echo(bench: Bench, *places: tuple[Host, str, int]) -> None:
+    """Have a host answer at an address and port, over TCP and UDP."""
+    for host, address, port in places:
+        bench.peers(host).tcp_echo(address, port)
+        bench.peers(host).udp_echo(address, port)
+
+
 @pytest.fixture
 def bench(network: HomeNetwork) -> Iterator[Bench]:
     with prepared(network) as made:
@@ -41,20 +48,17 @@ def bench(network: HomeNetwork) -> Iterator[Bench]:
 @pytest.mark.parametrize("kind", ["tcp", "udp"])
 def test_closing_a_forward_cuts_its_flows_and_a_dozen_near_misses_go_on(bench: Bench, kind: str) -> None:
     net, other = bench.net, "udp" if kind == "tcp" else "tcp"
-    server, desktop = bench.peers(net.server), bench.peers(net.desktop)
-    visitor, here = bench.peers(net.visitor), bench.peers(net.gateway)
-    for peers, address, port in (
-        (server, SERVER[0], 443),
-        (server, SERVER[0], 444),
-        (server, SERVER[1], 8443),
-        (desktop, DESKTOP[0], 443),
-        (visitor, VISITOR[0], 8443),
-        (visitor, VISITOR[0], 443),
-        (here, INSIDE[0], 8443),
-        (here, GATEWAY[0], 8445),
-    ):
-        peers.tcp_echo(address, port)
-        peers.udp_echo(address, port)
+    _echo(
+        bench,
+        (net.server, SERVER[0], 443),
+        (net.server, SERVER[0], 444),
+        (net.server, SERVER[1], 8443),
+        (net.desktop, DESKTOP[0], 443),
+        (net.visitor, VISITOR[0], 8443),
+        (net.visitor, VISITOR[0], 443),
+        (net.gateway, INSIDE[0], 8443),
+        (net.gateway, GATEWAY[0], 8445),
+    )
     bench.element("add", "at", f"{GATEWAY[0]} . {kind} . 8443 : {SERVER[0]} . 443")
     bench.element("add", "at", f"{GATEWAY[0]} . {kind} . 8444 : {SERVER[0]} . 443")
     bench.element("add", "at", f"{GATEWAY[0]} . {other} . 8443 : {SERVER[0]} . 443")
@@ -106,15 +110,13 @@ def test_closing_a_forward_cuts_its_flows_and_a_dozen_near_misses_go_on(bench: B
 @pytest.mark.parametrize("kind", ["tcp", "udp"])
 def test_closing_a_pinhole_cuts_its_flows_only(bench: Bench, kind: str) -> None:
     net = bench.net
-    server, desktop, visitor = (bench.peers(host) for host in (net.server, net.desktop, net.visitor))
-    for peers, address, port in (
-        (server, SERVER[1], 8443),
-        (server, SERVER[1], 8444),
-        (desktop, DESKTOP[1], 8443),
-        (visitor, VISITOR[1], 8443),
-    ):
-        peers.tcp_echo(address, port)
-        peers.udp_echo(address, port)
+    _echo(
+        bench,
+        (net.server, SERVER[1], 8443),
+        (net.server, SERVER[1], 8444),
+        (net.desktop, DESKTOP[1], 8443),
+        (net.visitor, VISITOR[1], 8443),
+    )
     for element in (
         f"{SERVER[1]} . {kind} . 8443",
         f"{SERVER[1]} . {kind} . 8444",
