@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import resource
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 
-import structlog
-
 from sekimori.model.errors import Problem
 
-__all__ = ["configure_log", "make_private", "print_problem", "raise_descriptors"]
+__all__ = ["make_private", "print_problem", "wait_for_stdin"]
 
 
 def make_private(directory: Path) -> None:
@@ -28,11 +27,21 @@ def make_private(directory: Path) -> None:
         raise Problem("state-unusable", directory=str(directory.parent), why=why) from None
 
 
-def raise_descriptors() -> None:
-    """Sockets pass through this process by the hundred on their way to the workers."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # then the soft limit serves, with smaller mappings
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+async def wait_for_stdin(ended: asyncio.Event) -> None:
+    """Set an event when standard input ends."""
+    # A thread, for standard input may be what epoll refuses: a file, or /dev/null.
+    loop = asyncio.get_running_loop()
+    over = asyncio.Event()
+
+    def read() -> None:
+        while os.read(0, 4096):
+            pass
+        with suppress(RuntimeError):  # the loop has ended first
+            loop.call_soon_threadsafe(over.set)
+
+    threading.Thread(target=read, name="stdin", daemon=True).start()
+    await over.wait()
+    ended.set()
 
 
 def print_problem(problem: Problem, language: str) -> None:
@@ -41,19 +50,3 @@ def print_problem(problem: Problem, language: str) -> None:
     fix = problem.fix(language)
     if fix:
         sys.stderr.write(f"  {fix}\n")
-
-
-def configure_log() -> None:
-    """Log to standard error, a line for each event, from the level that `SEKIMORI_LOG` names."""
-    level = os.environ.get("SEKIMORI_LOG", "info").lower()
-    names = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(names.get(level, 20)),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
