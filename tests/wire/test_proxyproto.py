@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sekimori.wire.errors import BadPacket
-from sekimori.wire.proxyproto import LONGEST_V1, SIGNATURE, Header, decode_untrusted, encode
+from sekimori.wire.proxyproto import LONGEST_V1, SIGNATURE, Header, decode_untrusted, encode, encode_unknown
 
 ports = st.integers(0, 65535)
 v4 = st.tuples(st.ip_addresses(v=4).map(str), ports)
@@ -108,3 +108,18 @@ def test_tlvs_are_kept() -> None:
     assert header is not None
     assert header.tlvs == bytes.fromhex("040000")
     assert header.size == len(data)
+
+
+def test_ends_without_addresses_are_told_as_unknown() -> None:
+    for version in (1, 2):
+        data = encode_unknown(version)
+        header = decode_untrusted(data + b"GET")
+        assert header is not None
+        assert (header.version, header.source, header.destination, header.size) == (
+            version,
+            None,
+            None,
+            len(data),
+        )
+    with pytest.raises(ValueError, match="version 3"):
+        encode_unknown(3)

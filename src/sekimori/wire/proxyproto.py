@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from sekimori.wire.errors import BadPacket
 
-__all__ = ["LONGEST_V1", "SIGNATURE", "Header", "decode_untrusted", "encode"]
+__all__ = ["LONGEST_V1", "SIGNATURE", "Header", "decode_untrusted", "encode", "encode_unknown"]
 
 Endpoint = tuple[str, int]
 Transport = Literal["tcp", "udp"]
@@ -63,6 +63,19 @@ def encode(version: int, transport: Transport, source: Endpoint, destination: En
         raise ValueError(f"no PROXY protocol version {version}")
     body = _ADDRESSES[ours.version].pack(ours.packed, theirs.packed, source[1], destination[1])
     return _PREFIX.pack(SIGNATURE, 0x21, _FAMILY[ours.version] | _TRANSPORT[transport], len(body)) + body
+
+
+def encode_unknown(version: int) -> bytes:
+    """The header for a flow whose ends have no addresses to tell: version 1 UNKNOWN, version 2 UNSPEC.
+
+    Raises:
+        ValueError: no such version.
+    """
+    if version == 1:
+        return b"PROXY UNKNOWN\r\n"
+    if version != 2:
+        raise ValueError(f"no PROXY protocol version {version}")
+    return _PREFIX.pack(SIGNATURE, 0x21, 0, 0)
 
 
 def decode_untrusted(data: bytes) -> Header | None:
