@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from sekimori.planes.relay.control import Control, WorkerLostError, spawn
 from sekimori.planes.relay.entry import Entry, Listen
@@ -212,14 +212,18 @@ class Target:
         self.peers.append(peer)
         return peer
 
-    def untouched(self) -> bool:
-        """Whether nobody is waiting to be accepted."""
+    def take(self) -> Peer | None:
+        """A connection that is waiting to be accepted."""
         try:
             sock, _address = self._sock.accept()
         except BlockingIOError:
-            return True
-        sock.close()
-        return False
+            return None
+        self.peers.append(Peer(sock))
+        return self.peers[-1]
+
+    def untouched(self) -> bool:
+        """Whether nobody is waiting to be accepted."""
+        return self.take() is None
 
     def close(self) -> None:
         """Close the listening socket and every connection taken."""
@@ -227,7 +231,7 @@ class Target:
         for peer in self.peers:
             peer.close()
 
-    def __enter__(self) -> Target:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sekimori.planes.relay.admission import BUCKETS_KEPT, Admission, PrefixSet, TokenBucket, number, plain
+from sekimori.planes.relay.admission import (
+    BUCKETS_KEPT,
+    LOCAL,
+    Admission,
+    PrefixSet,
+    TokenBucket,
+    number,
+    plain,
+)
 from sekimori.planes.relay.entry import Entry, Rate
 
 addresses = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6)).map(str)
@@ -156,3 +164,11 @@ def test_a_bad_update_changes_nothing() -> None:
     assert admission.entry.sources == ("192.0.2.0/24",)
     assert admission.allows("192.0.2.1")
     assert not admission.allows("198.51.100.1")
+
+
+def test_who_opens_a_unix_socket_is_not_asked_for_an_address_but_for_all_else() -> None:
+    admission = Admission(Entry("e", (), (), sources=("192.0.2.0/24",), max_connections=1))
+    assert admission.allows(LOCAL)
+    assert admission.admit(LOCAL, 0.0, 0.0) is None
+    assert admission.admit(LOCAL, 0.0, 0.0) == "limit"
+    assert admission.admit("unknown", 0.0, 0.0) == "source"

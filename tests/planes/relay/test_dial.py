@@ -8,8 +8,9 @@ import select
 import socket
 import termios
 from _socket import socket as Socket  # noqa: N812
+from pathlib import Path
 
-from sekimori.planes.relay.dial import Race
+from sekimori.planes.relay.dial import Race, UnixDial
 from sekimori.planes.relay.flows import Failure
 from sekimori.planes.relay.loop import Loop
 
@@ -86,4 +87,28 @@ def test_all_refused_is_told_with_the_cause() -> None:
     Race(loop, told, [("127.0.0.2", port), ("127.0.0.3", port)])
     loop.run()
     assert told.failure == "refused"
+    loop.close()
+
+
+def test_a_unix_socket_is_reached_or_the_cause_told(tmp_path: Path) -> None:
+    loop = Loop()
+    told = Told(loop)
+    path = tmp_path / "target.sock"
+    UnixDial(loop, told, str(path))
+    loop.run()
+    assert told.failure == "refused"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        UnixDial(loop, told, str(path))
+        loop.run()
+        assert told.sock is not None
+        peer, _address = server.accept()
+        peer.close()
+        loop.unregister(told.sock.fileno())
+        told.sock.close()
+        cancelled = Told(loop)
+        UnixDial(loop, cancelled, str(path)).cancel()
+        _turn(loop)
+        assert (cancelled.sock, cancelled.failure) == (None, None)
     loop.close()

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from sekimori.planes.relay.entry import Entry, Listen, Rate
-from sekimori.planes.relay.placement import shares
+from sekimori.planes.relay.entry import Entry, Listen, Rate, Socks
+from sekimori.planes.relay.placement import home_of, shares
 
 FULL = Entry(
     "e1",
@@ -24,9 +24,17 @@ FULL = Entry(
     idle=6.0,
 )
 BARE = Entry("e2", (), ())
+FAR = Entry("e3", (Listen("tcp", "", 8080, 80),), ("192.0.2.1",), arrivals="vps")
+NAMING = Entry(
+    "e4",
+    (Listen("unix", "/run/in.sock", 0, 0),),
+    (),
+    carrier="@direct",
+    socks=Socks((("alice", "scrypt$x"),), ("*:443",), ("192.0.2.0/24",)),
+)
 
 
-@pytest.mark.parametrize("entry", [FULL, BARE])
+@pytest.mark.parametrize("entry", [FULL, BARE, FAR, NAMING])
 def test_round_trip_through_text(entry: Entry) -> None:
     back = Entry.from_json(json.loads(json.dumps(entry.to_json())))
     assert back == entry
@@ -40,7 +48,51 @@ def test_members_of_a_newer_version_are_ignored() -> None:
 
 
 def test_another_term_is_another_digest() -> None:
-    assert len({FULL.digest, BARE.digest, replace(FULL, idle=None).digest}) == 3
+    others = [
+        replace(FULL, idle=None),
+        replace(FULL, carrier="vps"),
+        replace(FULL, arrivals="vps"),
+        replace(FULL, socks=Socks()),
+        replace(FULL, socks=Socks(rules=("*",))),
+        replace(FULL, shut=True),
+    ]
+    assert len({each.digest for each in (FULL, BARE, *others)}) == len(others) + 2
+
+
+def test_what_an_older_daemon_says_has_no_carriers() -> None:
+    value = FULL.to_json()
+    for name in ("carrier", "arrivals", "socks", "shut"):
+        del value[name]
+    assert Entry.from_json(value) == FULL
+
+
+def test_what_is_shut_or_listens_elsewhere_needs_no_sockets() -> None:
+    assert FULL.sockets == FULL.listens
+    assert replace(FULL, shut=True).sockets == ()
+    assert FAR.sockets == ()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        FAR,
+        NAMING,
+        replace(FULL, carrier="vps"),
+        replace(FULL, socks=Socks()),
+        replace(FULL, targets=("/run/app.sock",)),
+        replace(FULL, listens=NAMING.listens),
+    ],
+)
+def test_what_an_older_worker_would_not_understand(entry: Entry) -> None:
+    assert entry.needs_carriers
+    assert not FULL.needs_carriers
+    assert not BARE.needs_carriers
+
+
+@pytest.mark.parametrize("entry", [FAR, NAMING])
+def test_what_only_one_can_serve_goes_to_its_home(entry: Entry) -> None:
+    for workers in (1, 2, 3, 7):
+        assert shares(entry, workers) == {home_of(entry.id, workers): entry}
 
 
 def test_no_field_is_left_out_of_the_json() -> None:

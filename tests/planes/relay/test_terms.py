@@ -8,12 +8,16 @@ import pytest
 from hypothesis import given, settings
 
 from sekimori.model.address import IpProtocol, parse_on, parse_ports, parse_spans
+from sekimori.model.destination import Destinations
 from sekimori.model.lifetime import Lifetime
-from sekimori.model.mapping import Mapping, Owner, OwnerKind, Trigger
+from sekimori.model.mapping import Hop, Mapping, Owner, OwnerKind, Trigger
+from sekimori.model.socks import SocksTerms, Verifier
 from sekimori.model.source import Sources
 from sekimori.model.target import Target, pair_ports
+from sekimori.planes.relay.entry import Entry, Listen, Socks
 from sekimori.planes.relay.obstacles import find_inability, find_loop
-from sekimori.planes.relay.render import MOST_PORTS, listens_of
+from sekimori.planes.relay.render import MOST_PORTS, listens_of, render
+from sekimori.reconcile.ports import Wanted
 from sekimori.testing.strategies import mappings
 
 
@@ -73,10 +77,13 @@ def test_what_it_can_make(mapping: Mapping) -> None:
 @given(mappings())
 def test_it_needs_a_socket_for_each_port_of_what_it_can_make(mapping: Mapping) -> None:
     listens = list(listens_of(mapping, dual=True))
-    if find_inability(mapping) is None:
-        assert len(listens) == sum(pair.outside.size for pair in mapping.ports)
+    if mapping.at is not None:
+        assert listens == []
+    elif find_inability(mapping) is None:
+        sizes = [pair.outside.size if pair.protocol.has_ports else 1 for pair in mapping.ports]
+        assert len(listens) == sum(sizes)
     else:
-        carried = {str(each) for each in (IpProtocol.TCP, IpProtocol.UDP)}
+        carried = {str(each) for each in (IpProtocol.TCP, IpProtocol.UDP, IpProtocol.UNIX)}
         assert {each.protocol for each in listens} <= carried
 
 
@@ -84,3 +91,56 @@ def test_an_interface_has_no_sockets_here_and_no_loop() -> None:
     mapping = make("80", "127.0.0.1", on=parse_on("eth1"))
     assert list(listens_of(mapping, dual=True)) == []
     assert find_loop(mapping) is None
+
+
+# -- what the workers are told ------------------------------------------------------------
+
+
+def rendered(mapping: Mapping, *targets: str, own: tuple[str, ...] = ()) -> Entry:
+    return render(Wanted(mapping, None, targets, None, 60.0), dual=False, own=own)
+
+
+def test_through_a_link_the_far_end_is_asked_for_the_target_as_it_stands() -> None:
+    entry = rendered(make(to="db.example", via="vps", path=(Hop("relay"), Hop("link", "vps"))), "db.example")
+    assert (entry.carrier, entry.arrivals, entry.targets) == ("vps", None, ("db.example",))
+    assert entry.listens == (Listen("tcp", "0.0.0.0", 8080, 80),)
+
+
+def test_at_a_link_the_listens_are_the_far_ends() -> None:
+    path = (Hop("link", "vps"), Hop("relay"))
+    mapping = make("tcp+udp/8080:80", at="vps", path=path)
+    entry = rendered(mapping, "192.168.1.5")
+    assert (entry.carrier, entry.arrivals, entry.sockets) == (None, "vps", ())
+    assert entry.listens == (Listen("tcp", "", 8080, 80), Listen("udp", "", 8080, 80))
+    named = rendered(replace(mapping, on=parse_on("203.0.113.1")), "192.168.1.5")
+    assert named.listens[0].address == "203.0.113.1"
+    assert list(listens_of(mapping, dual=True)) == []
+    assert find_loop(replace(mapping, target=Target.parse_host("127.0.0.1"))) is None
+
+
+def test_a_clients_own_port_is_dialled_by_its_door() -> None:
+    mapping = make("8080", to="client", path=(Hop("relay"), Hop("link", "@ssh")))
+    assert rendered(mapping, "*").carrier == "@ssh"
+
+
+def test_clients_that_name_their_destination() -> None:
+    socks = SocksTerms((Verifier("alice", "scrypt$x"),), Destinations.parse("*:443,db.example"))
+    mapping = make("1080", to="socks", socks=socks, path=(Hop("relay"),))
+    own = ("192.168.1.0/24",)
+    entry = rendered(mapping, "*", own=own)
+    assert entry.carrier == "@direct"
+    assert entry.socks == Socks((("alice", "scrypt$x"),), ("*:443", "db.example"), own)
+    far = rendered(replace(mapping, path=(Hop("relay"), Hop("link", "vps"))), "*", own=own)
+    assert (far.carrier, far.socks) == ("vps", Socks((("alice", "scrypt$x"),), ("*:443", "db.example")))
+
+
+def test_unix_sockets_on_either_side() -> None:
+    mapping = make("unix:5432", to="db.example", on=parse_on("unix:/run/in.sock"))
+    assert find_inability(mapping) is None
+    assert find_loop(mapping) is None
+    assert rendered(mapping, "192.0.2.1").listens == (Listen("unix", "/run/in.sock", 0, 5432),)
+    both = make("unix", to="unix:/run/app.sock", on=parse_on("unix:/run/in.sock"))
+    entry = rendered(both, "/run/app.sock")
+    assert (entry.listens, entry.targets) == ((Listen("unix", "/run/in.sock", 0, 0),), ("/run/app.sock",))
+    far = rendered(replace(both, at="vps", path=(Hop("link", "vps"), Hop("relay"))), "/run/app.sock")
+    assert (far.listens, far.arrivals) == (entry.listens, "vps")

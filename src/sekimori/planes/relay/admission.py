@@ -12,7 +12,17 @@ from typing import Final, Literal
 
 from sekimori.planes.relay.entry import Entry, Rate
 
-__all__ = ["BUCKETS_KEPT", "REFUSALS", "Admission", "PrefixSet", "Refusal", "TokenBucket", "number", "plain"]
+__all__ = [
+    "BUCKETS_KEPT",
+    "LOCAL",
+    "REFUSALS",
+    "Admission",
+    "PrefixSet",
+    "Refusal",
+    "TokenBucket",
+    "number",
+    "plain",
+]
 
 Refusal = Literal["source", "rate", "limit", "expired", "banned"]
 """Why a newcomer was turned away before its target was touched."""
@@ -21,6 +31,9 @@ REFUSALS: Final[tuple[Refusal, ...]] = ("source", "rate", "limit", "expired", "b
 
 BUCKETS_KEPT: Final = 4096
 """Token buckets kept per mapping, so that strangers cannot fill the memory."""
+
+LOCAL: Final = "unix"
+"""Stands for the address of a newcomer at a unix socket: whoever its file lets in is let in."""
 
 _MAPPED: Final = "::ffff:"
 
@@ -141,8 +154,8 @@ class Admission:
         self._open = self._allowed is None and limits == (None, None, None, None)
 
     def allows(self, source: str) -> bool:
-        """Whether the allowlist has this `plain` address (rates and limits aside)."""
-        return self._allowed is None or source in self._allowed
+        """Whether the allowlist has this `plain` address, or it is `LOCAL` (rates and limits aside)."""
+        return self._allowed is None or source == LOCAL or source in self._allowed
 
     def admit(self, source: str, now: float, wall: float) -> Refusal | None:
         """Let one flow of a `plain` address in (None; `release` it later), or say why not."""
@@ -161,7 +174,7 @@ class Admission:
         entry = self.entry
         if entry.accept_until is not None and wall >= entry.accept_until:
             return "expired"
-        if self._allowed is not None and source not in self._allowed:
+        if not self.allows(source):
             return "source"
         if entry.max_connections is not None and self.active >= entry.max_connections:
             return "limit"

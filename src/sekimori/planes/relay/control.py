@@ -68,7 +68,8 @@ class SetAnswer:
 class Control:
     """A connection to one worker. Made by `connect` or `spawn`; used on one event loop.
 
-    `pid`, `protocol` and `started` (unix seconds) are the worker's own words.
+    `pid`, `protocol` and `started` (unix seconds) are the worker's own words; `knows_carriers` is whether it
+    is new enough to, and so to understand entries that lead through one, or to and from unix sockets.
     """
 
     def __init__(self, sock: socket.socket, path: Path) -> None:
@@ -76,6 +77,7 @@ class Control:
         self.pid = 0
         self.protocol = 0
         self.started = 0.0
+        self.knows_carriers = False
         self.on_lost: Callable[[], None] | None = None
         """Called once when the connection ends without `close`."""
         self._sock = sock
@@ -140,7 +142,7 @@ class Control:
 
         flows_total, flows_active, bytes_in, bytes_out, packets_in, packets_out, refused
         {source, rate, limit, expired, banned}, failed {refused, timed_out, unreachable,
-        descriptors, other}, last_flow_at (unix seconds or None). Ids not served are absent.
+        prohibited, down, descriptors, other}, last_flow_at (unix seconds or None). Ids not served are absent.
         """
         answer = await self._begin("stats", {} if ids is None else {"ids": list(ids)})
         stats: dict[str, dict[str, Any]] = answer["stats"]
@@ -180,6 +182,19 @@ class Control:
         count: int = answer["cut"]
         return count
 
+    async def carriers(self) -> frozenset[str]:
+        """The names of the carriers that the worker can ask now."""
+        answer = await self._begin("hello", {"protocol": PROTOCOL})
+        return frozenset(name for name, is_up in answer.get("carriers", {}).items() if is_up)
+
+    async def carrier(self, name: str, sock: socket.socket | None) -> None:
+        """Have the worker reach the carrier `name` over `sock`, which is closed here; None: by nothing.
+
+        Raises:
+            WorkerLostError, WorkerRefusedError (also of a worker too old to know carriers)
+        """
+        await self._begin("carrier", {"name": name}, None if sock is None else [sock.detach()])
+
     async def quit(self, grace: float = 0.0) -> None:
         """Tell the worker to leave: accept no more, end once nothing flows or after `grace` seconds."""
         await self._begin("quit", {"grace": grace})
@@ -192,6 +207,7 @@ class Control:
     async def _hello(self) -> None:
         answer = await self._begin("hello", {"protocol": PROTOCOL})
         self.pid, self.protocol, self.started = answer["pid"], answer["protocol"], answer["started"]
+        self.knows_carriers = "carriers" in answer
 
     async def _begin(
         self, operation: str, members: dict[str, Any], fds: list[int] | None = None

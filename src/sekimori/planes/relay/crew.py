@@ -25,12 +25,14 @@ class Hand:
         control: the connection; None while the worker is gone.
         held: the entries it has, by id: what it said when we connected, and what was set since.
         bans: those it was told; None until it was, as it may have an earlier daemon's.
+        carriers: the names of those that it was introduced to.
     """
 
     index: int
     control: Control | None = None
     held: dict[str, Held] = field(default_factory=dict)
     bans: tuple[Ban, ...] | None = None
+    carriers: set[str] = field(default_factory=set)
 
 
 class Crew:
@@ -109,6 +111,7 @@ class Crew:
         control.on_lost = lambda: self._lose(hand)
         hand.control = control
         hand.bans = None
+        hand.carriers = set()
         hand.held = await control.state()
 
     def _lose(self, hand: Hand) -> None:

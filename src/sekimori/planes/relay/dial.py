@@ -1,4 +1,4 @@
-"""Reaching a target that has several addresses: happy eyeballs (RFC 8305 §5).
+"""Reaching a target: one that has several addresses (happy eyeballs, RFC 8305 §5), or a unix socket.
 
 Addresses are tried in the order given, the next one 250 ms after the last (or at
 once when an attempt fails); the first to connect wins and the others are closed.
@@ -10,17 +10,30 @@ import errno
 import select
 from _socket import socket as Socket  # noqa: N812
 from collections.abc import Sequence
-from socket import AF_INET, AF_INET6, SOCK_NONBLOCK, SOCK_STREAM
+from socket import AF_INET, AF_INET6, AF_UNIX, SOCK_NONBLOCK, SOCK_STREAM
 from typing import Final, Protocol
 
 from sekimori.planes.relay.flows import Failure
 from sekimori.planes.relay.loop import Loop, Timer
 
-__all__ = ["DIAL_TIMEOUT", "EVENTS", "STAGGER", "Dialler", "Race", "failure_of", "outcome", "stream_socket"]
+__all__ = [
+    "DIAL_TIMEOUT",
+    "EVENTS",
+    "STAGGER",
+    "Dialler",
+    "Race",
+    "UnixDial",
+    "failure_of",
+    "outcome",
+    "stream_socket",
+]
 
 DIAL_TIMEOUT: Final = 10.0
 STAGGER: Final = 0.25
 """RFC 8305 §5: Connection Attempt Delay, recommended value."""
+
+_BACKLOG_PAUSE: Final = 0.02
+"""Seconds between tries while a unix socket's queue is full, as no event tells when it no longer is."""
 
 EVENTS: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 """What a dialled socket is registered for, from before it is connected to its end."""
@@ -32,6 +45,9 @@ _FAILURES: Final[dict[int, Failure]] = {
     errno.EHOSTUNREACH: "unreachable",
     errno.ENETDOWN: "unreachable",
     errno.EHOSTDOWN: "unreachable",
+    errno.ENOENT: "refused",  # a unix socket that nobody has made
+    errno.EACCES: "prohibited",
+    errno.EPERM: "prohibited",
     errno.EMFILE: "descriptors",
     errno.ENFILE: "descriptors",
     errno.ENOBUFS: "descriptors",
@@ -154,3 +170,51 @@ class Race:
         # A connect already complete is told by the first event, like any other.
         self._loop.register(sock.fileno(), EVENTS, attempt)
         return errno.EINPROGRESS
+
+
+class UnixDial:
+    """A dial to a unix socket. `cancel` ends it without a word."""
+
+    __slots__ = ("_dialler", "_loop", "_path", "_timer")
+
+    def __init__(self, loop: Loop, dialler: Dialler, path: str) -> None:
+        """Starts at the next turn of the loop."""
+        self._loop = loop
+        self._dialler: Dialler | None = dialler
+        self._path = path
+        self._timer: Timer | None = None
+        loop.soon(self._try)
+
+    def on_event(self, _events: int) -> None:
+        """Nothing: `dialled` puts another handler in the place in the same turn."""
+
+    def cancel(self) -> None:
+        """Try no more."""
+        self._dialler = None
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _try(self) -> None:
+        dialler = self._dialler
+        if dialler is None:
+            return
+        try:
+            sock = self._connect()
+        except BlockingIOError:
+            self._timer = self._loop.call_later(_BACKLOG_PAUSE, self._try)
+        except OSError as error:
+            self._dialler = None
+            dialler.dial_failed(failure_of(error.errno or errno.EIO))
+        else:
+            self._dialler = None
+            dialler.dialled(sock, self._path, 0)
+
+    def _connect(self) -> Socket:
+        sock = Socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0)
+        try:
+            sock.connect(self._path)
+            self._loop.register(sock.fileno(), EVENTS, self)
+        except BaseException:
+            sock.close()
+            raise
+        return sock

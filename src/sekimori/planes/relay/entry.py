@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final, Literal
 
-__all__ = ["Entry", "Listen", "Rate", "Socks"]
+__all__ = ["Entry", "Listen", "ListenKey", "Rate", "Socks", "key_of"]
 
 _GRACE: Final = 30.0
 
@@ -52,6 +52,15 @@ class Listen:
     dual: bool = False
 
 
+ListenKey = tuple[str, str, int, bool]
+"""What a socket is bound to: protocol, address, port, dual. The target port is not part of it."""
+
+
+def key_of(listen: Listen) -> ListenKey:
+    """The part of a Listen that a change of terms must keep for its socket to be kept."""
+    return listen.protocol, listen.address, listen.port, listen.dual
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """All a worker needs to serve one mapping."""
@@ -76,7 +85,7 @@ class Entry:
     carrier: str | None = None
     """Dial through this carrier instead of from here."""
     arrivals: str | None = None
-    """Newcomers are brought by this carrier: there are no sockets of its own."""
+    """Newcomers are brought by this carrier. Sockets there are none: `listens` are the far end's."""
     socks: Socks | None = None
     """The client names the destination; `targets` and target ports mean nothing."""
     shut: bool = False
@@ -128,6 +137,19 @@ class Entry:
             socks=_socks(get("socks")),
             shut=get("shut", False),
         )
+
+    @property
+    def sockets(self) -> tuple[Listen, ...]:
+        """The listens that need a socket on this machine."""
+        return () if self.shut or self.arrivals is not None else self.listens
+
+    @property
+    def needs_carriers(self) -> bool:
+        """Whether only a worker that knows carriers (or unix sockets, which came with them) can serve it."""
+        if self.carrier is not None or self.arrivals is not None or self.socks is not None:
+            return True
+        paths = any(target.startswith("/") for target in self.targets)
+        return paths or any(listen.protocol == "unix" for listen in self.listens)
 
     @property
     def digest(self) -> str:

@@ -11,14 +11,23 @@ from collections.abc import Iterable
 from typing import Any, Final, Literal
 
 from sekimori.planes.relay.admission import REFUSALS, Refusal
-from sekimori.planes.relay.entry import Listen
+from sekimori.planes.relay.entry import Listen, Socks
 
 __all__ = ["FAILURES", "SOURCES_KEPT", "Counters", "Failure", "Flow", "SourceRow", "Sources"]
 
-Failure = Literal["refused", "timed_out", "unreachable", "descriptors", "other"]
-"""Why an admitted newcomer did not reach its target."""
+Failure = Literal["refused", "timed_out", "unreachable", "prohibited", "down", "descriptors", "other"]
+"""Why an admitted newcomer did not reach its target: `prohibited` where whoever dials may not go there,
+`down` where the carrier that was to dial is not there."""
 
-FAILURES: Final[tuple[Failure, ...]] = ("refused", "timed_out", "unreachable", "descriptors", "other")
+FAILURES: Final[tuple[Failure, ...]] = (
+    "refused",
+    "timed_out",
+    "unreachable",
+    "prohibited",
+    "down",
+    "descriptors",
+    "other",
+)
 
 SOURCES_KEPT: Final = 4096
 """Rows kept per mapping, so that strangers cannot fill the memory."""
@@ -132,6 +141,7 @@ class Flow:
         "bucket",
         "bytes_in",
         "bytes_out",
+        "carrier",
         "idle_after",
         "last",
         "listen",
@@ -158,6 +168,7 @@ class Flow:
         self.source, self.source_port = source
         self.listen = listen
         self.target = target
+        self.carrier: str | None = None  # what it was dialled through
         self.bytes_in = 0
         self.bytes_out = 0
         self.packets_in = 0
@@ -172,6 +183,11 @@ class Flow:
         """dialling, open, half-closed; UDP peers are always open."""
         return "open"
 
+    @property
+    def target_port(self) -> int:
+        """The port of `target`."""
+        return self.listen.target_port
+
     def cut(self) -> None:
         """End the flow at once (TCP: both sides are reset) and tell the service that it ended."""
         raise NotImplementedError
@@ -179,6 +195,10 @@ class Flow:
     def on_idle(self) -> None:
         """The flow was silent for `idle_after`: end it, or store new `last`/`idle_after` to go on."""
         self.cut()
+
+    def strays(self, socks: Socks) -> bool:
+        """Whether its client named a destination that these terms do not allow."""
+        return False
 
     def to_json(self, now: float) -> dict[str, Any]:
         """The flow as shown to people; `age` and `idle` in seconds."""
@@ -188,7 +208,7 @@ class Flow:
             "source_port": self.source_port,
             "listen_port": self.listen.port,
             "target": self.target,
-            "target_port": self.listen.target_port,
+            "target_port": self.target_port,
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,
             "packets_in": self.packets_in,

@@ -25,7 +25,7 @@ from sekimori.planes.relay.dial import EVENTS
 from sekimori.planes.relay.pipes import PIPE_SIZE, Pipe
 from sekimori.planes.relay.shared import COPY_SIZE, Shared
 
-__all__ = ["READ", "TURN", "Half", "Whole", "reset"]
+__all__ = ["READ", "TURN", "CarriedHalf", "Half", "Whole", "reset"]
 
 TURN: Final = 1 << 20
 """Bytes after which a spliced direction lets the other flows have their turn."""
@@ -38,6 +38,8 @@ _ERR: Final = select.EPOLLERR
 _BULK_LEAST: Final = 16 * 1024
 """A spliced direction that moves less than this in a turn goes back to copying."""
 _SPLICE_FLAGS: Final = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
+_DOUBT: Final = 0.05
+"""Seconds that the ends of a killed process may lie apart; the kernel closes thousands in a few ms."""
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)
 
 
@@ -99,7 +101,7 @@ class Half:
         self.ended = False  # the end (FIN or RST) was signalled: a short read does not mean drained
         self.bulk = False
         self.armed = False  # registered for EPOLLOUT
-        self.lazy = 0 if inward else 2  # writes until TCP_NODELAY must be set; accepted sockets inherit it
+        self.lazy = 0 if inward else 2  # writes until TCP_NODELAY must be set (0: never, or it is inherited)
 
     def on_event(self, events: int) -> None:
         """The socket is readable, writable again, ended or broken."""
@@ -326,3 +328,38 @@ class Half:
             else:
                 flow.bytes_out += count
         flow.reset()
+
+
+class CarriedHalf(Half):
+    """A half whose socket (of AF_UNIX) has a carrier at its other end.
+
+    A carrier that breaks off says so before it closes, and one that ends in order shuts its end down. One
+    that is killed says nothing: its ends and its channel are closed in whatever order, and an end alone
+    must not pass for one in order. So a closed end waits a moment for the channel's.
+    """
+
+    __slots__ = ("_doubted",)
+
+    def __init__(self, shared: Shared, flow: Whole, sock: Socket, fd: int, inward: bool) -> None:
+        Half.__init__(self, shared, flow, sock, fd, inward)
+        self.lazy = 0
+        self._doubted = False
+
+    def _pass_end(self) -> None:
+        if self.peer.eof or not self._is_closed():
+            Half._pass_end(self)
+        elif not self._doubted:
+            self._doubted = True
+            self.shared.loop.call_later(_DOUBT, self._pass_late_end)
+
+    def _pass_late_end(self) -> None:
+        if self.fd >= 0 and not self.eof:  # no word of its being broken off has come meanwhile
+            Half._pass_end(self)
+
+    def _is_closed(self) -> bool:
+        """Whether the other end is closed, and not only shut down."""
+        try:
+            self.sock.send(b"", MSG_DONTWAIT)
+        except OSError:
+            return True
+        return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
@@ -14,22 +14,26 @@ from typing import Any, Final
 
 import structlog
 
+from sekimori.host.ownnetworks import own_networks
 from sekimori.host.ports import dual_stack
 from sekimori.model.actual import Counters, Flow, SourceUse
 from sekimori.model.address import IPNetwork
 from sekimori.model.causes import Text
 from sekimori.model.errors import Problem
 from sekimori.model.mapping import Mapping as PortMapping
+from sekimori.model.target import TargetKind
 from sekimori.planes.relay.bans import Ban
 from sekimori.planes.relay.control import Control, Held, WorkerLostError, WorkerRefusedError
 from sekimori.planes.relay.crew import Crew, Hand
-from sekimori.planes.relay.entry import Entry
+from sekimori.planes.relay.entry import Entry, ListenKey, key_of
 from sekimori.planes.relay.figures import Figures
+from sekimori.planes.relay.introductions import Introductions, Take
 from sekimori.planes.relay.obstacles import find_inability, find_loop, find_obstacle
-from sekimori.planes.relay.placement import shares
+from sekimori.planes.relay.placement import home_of, shares
 from sekimori.planes.relay.readings import read_flow, read_sources
 from sekimori.planes.relay.render import listens_of, render
 from sekimori.planes.relay.sharing import share_out
+from sekimori.planes.relay.unixsockets import discard_path
 from sekimori.reconcile.ports import Changes, Ground, Wanted
 
 __all__ = ["HANDOVER", "RelayPlane"]
@@ -39,9 +43,6 @@ HANDOVER: Final = 60.0
 
 _BATCH: Final = 100
 """Entries whose sockets are open in the daemon at one time."""
-
-SocketKey = tuple[str, str, int, bool]
-"""What a socket is bound to: protocol, address, port, dual."""
 
 _UNDER_WAY: Final = 4
 """Batches on their way to the workers at one time, so that neither side waits for the other."""
@@ -53,7 +54,8 @@ class RelayPlane:
     """Shares mappings out to workers, and knows what each of them holds.
 
     TCP is accepted by every worker (SO_REUSEPORT). Datagrams of a mapping, and all of a
-    mapping with rates or a cap, belong to one worker (`placement`).
+    mapping with rates or a cap, belong to one worker (`placement`). So do a unix socket, and
+    newcomers that a carrier brings.
 
     Attributes:
         on_change: called when what is there is no longer what was put.
@@ -64,6 +66,7 @@ class RelayPlane:
         self.on_change: Callable[[], None] = lambda: None
         self._dual = dual_stack()
         self._crew = Crew(directory, workers, user, self._lost)
+        self._introductions = Introductions(self._crew)
         self.figures = Figures(self._crew)
         self._bans: tuple[Ban, ...] = ()
         self._put: dict[str, str] = {}
@@ -98,6 +101,24 @@ class RelayPlane:
         """The processes that carry the flows now."""
         return [control.pid for _, control in self._crew.live]
 
+    # -- carriers ------------------------------------------------------------------------
+
+    async def attach(self, name: str, take: Take) -> None:
+        """Let workers dial through the carrier `name`, and take newcomers from it.
+
+        `take` is given the carrier's end of a channel to each worker with the worker's index, now and
+        whenever a worker is started. What came by a carrier that had the name before is reset.
+        """
+        await self._introductions.attach(name, take)
+
+    async def detach(self, name: str) -> None:
+        """There is no such carrier any more (perhaps there never was); what came by it is reset."""
+        await self._introductions.detach(name)
+
+    def home_of(self, mapping_id: str) -> int:
+        """The index of the worker that takes the newcomers that a carrier brings for a mapping."""
+        return home_of(mapping_id, len(self._crew.hands))
+
     # -- Plane ---------------------------------------------------------------------------
 
     def unable(self, mapping: PortMapping) -> Text | None:
@@ -109,14 +130,11 @@ class RelayPlane:
         loop = find_loop(mapping)
         if loop is not None:
             return loop
-        ours: set[tuple[str, int]] = set()
-        ours |= {(each.protocol, each.port) for old in leaving for each in listens_of(old, dual=self._dual)}
-        ours |= {(each.protocol, each.port) for entry in self._closing_entries() for each in entry.listens}
+        ours = {_spot(key_of(each)) for old in leaving for each in listens_of(old, dual=self._dual)}
+        ours |= {_spot(key_of(each)) for entry in self._closing_entries() for each in entry.sockets}
         ended = [each for hand in self._crew.hands for each in hand.held.values() if not each.accepting]
-        ours |= {(key[0], key[2]) for each in ended for key in each.listens}
-        listens = [
-            each for each in listens_of(mapping, dual=self._dual) if (each.protocol, each.port) not in ours
-        ]
+        ours |= {_spot(key) for each in ended for key in each.listens}
+        listens = [each for each in listens_of(mapping, dual=self._dual) if _spot(key_of(each)) not in ours]
         return await asyncio.to_thread(find_obstacle, listens)
 
     async def lay(self, ground: Ground) -> Problem | None:
@@ -198,6 +216,7 @@ class RelayPlane:
                 if bans:
                     raise
             hand.bans = bans
+        await self._introductions.complete()
 
     async def _ask_each(self, mapping_id: str, ask: Callable[[Control], Any]) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
@@ -211,7 +230,8 @@ class RelayPlane:
         """The whole entry and its digest, worked out once for each `Wanted`."""
         known = self._rendered.get(wanted.mapping.id)
         if known is None or known[0] is not wanted:
-            entry = render(wanted, dual=self._dual)
+            own = own_networks() if wanted.mapping.target.kind is TargetKind.SOCKS else ()
+            entry = render(wanted, dual=self._dual, own=own)
             known = self._rendered[entry.id] = (wanted, entry, entry.digest)
         return known[1], known[2]
 
@@ -223,6 +243,7 @@ class RelayPlane:
 
     async def _put_batch(self, batch: Sequence[Wanted]) -> dict[str, Problem]:
         entries = [self._render(wanted) for wanted in batch]
+        before = self._paths([entry.id for entry, _ in entries])
         for attempt in (1, 2):
             try:
                 failed = await share_out(entries, self._crew)
@@ -237,6 +258,9 @@ class RelayPlane:
                 self._put[entry.id] = digest
                 self._entries[entry.id] = entry
                 self._closing.pop(entry.id, None)
+        if before:
+            for path in before - self._paths([entry.id for entry, _ in entries]):
+                discard_path(path)
         return failed
 
     async def _remove(self, graces: Mapping[str, float]) -> None:
@@ -248,7 +272,15 @@ class RelayPlane:
             entry = self._entries.pop(key, None)
             if entry is not None and grace > 0:
                 self._closing[key] = entry, time.monotonic() + grace
+        paths = self._paths(graces)
         await asyncio.gather(*(_remove_from(hand, control, graces) for hand, control in self._crew.live))
+        for path in paths:
+            discard_path(path)
+
+    def _paths(self, ids: Iterable[str]) -> set[str]:
+        """The unix sockets that workers listen at for these mappings."""
+        held = [hand.held[key] for key in ids for hand in self._crew.hands if key in hand.held]
+        return {key[1] for each in held for key in each.listens if key[0] == "unix"}
 
     def _closing_entries(self) -> list[Entry]:
         """Entries that were removed and whose flows may still have their grace."""
@@ -303,16 +335,21 @@ async def _remove_from(hand: Hand, control: Control, graces: Mapping[str, float]
             hand.held.pop(key, None)
 
 
+def _spot(key: ListenKey) -> tuple[str, str | int]:
+    """What of a socket two mappings cannot both have: the port, or the path."""
+    protocol, address, port, _ = key
+    return (protocol, address if protocol == "unix" else port)
+
+
 def _udp_ports(entry: Entry) -> set[int]:
-    return {listen.port for listen in entry.listens if listen.protocol == "udp"}
+    return {listen.port for listen in entry.sockets if listen.protocol == "udp"}
 
 
-def _udp_sockets(entry: Entry) -> set[SocketKey]:
-    each = entry.listens
-    return {(one.protocol, one.address, one.port, one.dual) for one in each if one.protocol == "udp"}
+def _udp_sockets(entry: Entry) -> set[ListenKey]:
+    return {key_of(one) for one in entry.sockets if one.protocol == "udp"}
 
 
-def _ports_left(held: Held, stay: AbstractSet[SocketKey] | None) -> set[int]:
+def _ports_left(held: Held, stay: AbstractSet[ListenKey] | None) -> set[int]:
     """The UDP ports of sockets that a worker holds and that are not to stay there.
 
     `stay` None: nobody says. Then those of an entry that accepts are to stay, and those that an

@@ -82,4 +82,6 @@ def _sums(one: Counters | SourceUse, other: Counters | SourceUse) -> dict[str, A
 
 
 def _endpoint(address: str, port: int) -> str:
+    if not port:  # a path, or nobody with an address
+        return address
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -9,7 +9,10 @@ from functools import partial
 from socket import socket as Socket  # noqa: N812
 from typing import Any, Final
 
+from sekimori.planes.relay.arrivals import FarListen, listen_of
 from sekimori.planes.relay.bans import Ban
+from sekimori.planes.relay.carried import Arrival
+from sekimori.planes.relay.carriers import Carriers
 from sekimori.planes.relay.entry import Entry, Listen
 from sekimori.planes.relay.flows import Counters
 from sekimori.planes.relay.service import Listener, ListenKey, Service, key_of
@@ -36,6 +39,12 @@ class Roster:
         self._ends: list[tuple[float, str]] = []
         self._looking = False
         self._ended: dict[str, Counters] = {}
+        shared.carriers.on_arrival = self._arrive
+
+    @property
+    def carriers(self) -> Carriers:
+        """The carriers that this worker can ask."""
+        return self._shared.carriers
 
     @property
     def busy(self) -> bool:
@@ -128,6 +137,14 @@ class Roster:
                 found[name] = self._ended[name].snapshot(())
         return found
 
+    def _arrive(self, arrival: Arrival) -> None:
+        service = self.services.get(arrival.id)
+        listen = None if service is None else listen_of(service.entry, arrival)
+        if service is None or listen is None:
+            arrival.turn_away()
+        else:
+            FarListen(self._shared, service, listen).admit(arrival)
+
     def _forget(self, name: str) -> None:
         service = self.services.pop(name, None)
         if service is not None:
@@ -137,7 +154,7 @@ class Roster:
 
     def _listen(self, service: Service, sockets: dict[ListenKey, Socket]) -> None:
         entry = service.entry
-        wanted = {} if entry.shut else {key_of(listen): listen for listen in entry.listens}
+        wanted = {key_of(listen): listen for listen in entry.sockets}
         for key in [key for key in service.listeners if key not in wanted]:
             service.drop(key)
         for key, listen in wanted.items():
@@ -146,7 +163,7 @@ class Roster:
 
     def _listener(self, sock: Socket, listen: Listen, service: Service) -> Listener:
         if listen.protocol == "udp":
-            return UdpListener(self._shared.loop, sock, listen, service)
+            return UdpListener(self._shared.loop, sock, listen, service, self._shared.carriers)
         return TcpListener(self._shared, sock, listen, service)
 
     def _end_at(self, when: float, name: str) -> None:

@@ -190,6 +190,7 @@ def _hello(server: ControlServer, _message: dict[str, Any], _sockets: list[socke
         "pid": os.getpid(),
         "started": server.started,
         "entries": len(server.roster.services),
+        "carriers": server.roster.carriers.state(),
     }
 
 
@@ -245,6 +246,16 @@ def _ban(server: ControlServer, message: dict[str, Any], _sockets: list[socket.s
     return {"cut": server.roster.ban((prefix, end) for prefix, end in message["bans"])}
 
 
+def _carrier(server: ControlServer, message: dict[str, Any], sockets: list[socket.socket]) -> dict[str, Any]:
+    """Reach a carrier by the descriptor that comes along; without one, have no such carrier."""
+    name, carriers = message["name"], server.roster.carriers
+    if sockets:
+        carriers.attach(name, sockets.pop(0))
+    else:
+        carriers.detach(name)
+    return {}
+
+
 def _quit(server: ControlServer, message: dict[str, Any], _sockets: list[socket.socket]) -> dict[str, Any]:
     server.quit(float(message.get("grace", 0.0)))
     return {}
@@ -268,5 +279,6 @@ _OPERATIONS: Final[
     "flows": _flows,
     "cut": _cut,
     "ban": _ban,
+    "carrier": _carrier,
     "quit": _quit,
 }

@@ -14,20 +14,12 @@ from typing import Protocol
 
 from sekimori.planes.relay.admission import Admission, PrefixSet, Refusal
 from sekimori.planes.relay.bans import Bans
-from sekimori.planes.relay.entry import Entry, Listen
+from sekimori.planes.relay.entry import Entry, Listen, ListenKey, key_of
 from sekimori.planes.relay.flows import Counters, Failure, Flow, SourceRow
 from sekimori.planes.relay.idle import IdleWheel
 from sekimori.planes.relay.loop import Loop, Timer
 
 __all__ = ["ListenKey", "Listener", "Service", "key_of"]
-
-ListenKey = tuple[str, str, int, bool]
-"""What a socket is bound to: protocol, address, port, dual. The target port is not part of it."""
-
-
-def key_of(listen: Listen) -> ListenKey:
-    """The part of a Listen that a change of terms must keep for its socket to be kept."""
-    return listen.protocol, listen.address, listen.port, listen.dual
 
 
 class Listener(Protocol):
@@ -209,9 +201,7 @@ class Service:
 
     def missing(self) -> list[Listen]:
         """Listens of the entry that lack a socket here."""
-        if self.entry.shut:
-            return []
-        return [listen for listen in self.entry.listens if key_of(listen) not in self.listeners]
+        return [listen for listen in self.entry.sockets if key_of(listen) not in self.listeners]
 
     @property
     def ending(self) -> bool:
@@ -224,7 +214,12 @@ class Service:
         self._end = self._then = None
 
     def _stale(self, flow: Flow) -> bool:
-        return flow.listen not in self.entry.listens or flow.target not in self.entry.targets
+        entry = self.entry
+        if flow.listen not in entry.listens or flow.carrier != entry.carrier:
+            return True
+        if entry.socks is not None:
+            return flow.strays(entry.socks)
+        return flow.target not in entry.targets
 
     def _cut_stale_later(self) -> None:
         stale = {flow for flow in self.flows if self._stale(flow)}

@@ -68,6 +68,10 @@ async def _tell(entries: Sequence[tuple[Entry, str]], crew: Crew) -> tuple[dict[
 def _load(entry: Entry, digest: str, crew: Crew, loads: Mapping[int, _Load]) -> Problem | None:
     parts = shares(entry, len(crew.hands))
     lacking: dict[int, tuple[Entry, str]] = {}
+    if entry.needs_carriers:
+        for hand, control in crew.live:
+            if hand.index in parts and not control.knows_carriers:
+                return Problem("unexpected", what=f"the relay worker {control.pid} is of an older version")
     for hand in crew.hands:
         part = parts.get(hand.index)
         held = hand.held.get(entry.id)
@@ -94,7 +98,7 @@ def _open(name: str, parts: Mapping[int, Entry], crew: Crew) -> dict[int, dict[S
     opened: dict[int, dict[SocketName, Socket]] = {index: {} for index in parts}
     for index, part in parts.items():
         held = crew.hands[index].held.get(name)
-        for listen in () if part.shut else part.listens:
+        for listen in part.sockets:
             if held is not None and held.accepting and held.holds(listen):
                 continue
             try:
@@ -127,8 +131,7 @@ async def _send(hand: Hand, control: Control, load: _Load) -> tuple[dict[str, Pr
 
 def _held(part: Entry, mark: str, answer: SetAnswer) -> Held:
     """A share as a worker has it after its answer."""
-    listens = () if part.shut else part.listens
-    keys = {(each.protocol, each.address, each.port, each.dual) for each in listens}
+    keys = {(each.protocol, each.address, each.port, each.dual) for each in part.sockets}
     keys -= {missing[1:] for missing in answer.missing if missing[0] == part.id}
     return Held(part.id, mark, True, frozenset(keys), 0)
 
@@ -136,4 +139,4 @@ def _held(part: Entry, mark: str, answer: SetAnswer) -> Held:
 def _is_same(held: Held, part: Entry, digest: str) -> bool:
     if not held.accepting or held.digest != digest:
         return False
-    return part.shut or all(held.holds(listen) for listen in part.listens)
+    return all(held.holds(listen) for listen in part.sockets)

@@ -6,6 +6,7 @@ import socket
 from typing import Final
 
 from sekimori.planes.relay.entry import Listen
+from sekimori.planes.relay.unixsockets import open_path
 
 __all__ = ["BACKLOG", "open_listen"]
 
@@ -14,14 +15,17 @@ BACKLOG: Final = 4096
 
 
 def open_listen(listen: Listen) -> socket.socket:
-    """A bound socket for `listen`, a TCP one listening: to be passed to one worker and closed here.
+    """A bound socket for `listen`, a stream one listening: to be passed to one worker and closed here.
 
     TCP sockets are opened with SO_REUSEPORT, so each worker can have its own. A datagram
-    socket goes to exactly one worker, and its port can be bound only once.
+    socket goes to exactly one worker, and its port can be bound only once. So does a unix socket.
 
     Raises:
-        OSError: the address cannot be bound (EADDRINUSE, EADDRNOTAVAIL, EACCES).
+        OSError: the address cannot be bound (EADDRINUSE, EADDRNOTAVAIL, EACCES), or the path cannot be
+            had (`unixsockets.open_path`).
     """
+    if listen.protocol == "unix":
+        return open_path(listen.address)
     family = socket.AF_INET6 if ":" in listen.address else socket.AF_INET
     kind = socket.SOCK_STREAM if listen.protocol == "tcp" else socket.SOCK_DGRAM
     sock = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)

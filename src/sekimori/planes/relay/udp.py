@@ -17,7 +17,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import Final, Literal
 
 from sekimori.planes.relay.admission import Refusal, plain
-from sekimori.planes.relay.datagrams import FULL
+from sekimori.planes.relay.carriers import Carriers
 from sekimori.planes.relay.dial import failure_of
 from sekimori.planes.relay.entry import Listen
 from sekimori.planes.relay.flows import Failure, SourceRow
@@ -25,7 +25,15 @@ from sekimori.planes.relay.loop import Loop
 from sekimori.planes.relay.mmsg import SLOTS
 from sekimori.planes.relay.outbox import gear_of
 from sekimori.planes.relay.service import Service
-from sekimori.planes.relay.udpflow import ICMP, IDLE, UdpFlow, accept_trains, client_of, prepare
+from sekimori.planes.relay.udpcarried import CarriedUdpFlow
+from sekimori.planes.relay.udpflow import (
+    IDLE,
+    UdpFlow,
+    accept_trains,
+    client_of,
+    count_lost,
+    prepare,
+)
 
 __all__ = ["IDLE", "PEERS", "UdpFlow", "UdpListener"]
 
@@ -47,9 +55,15 @@ Drop = Literal["full", "too_big", "unreachable", "other"]
 class UdpListener:
     """One listening socket and its peers. Takes over `sock`, and closes it in `close`."""
 
-    def __init__(self, loop: Loop, sock: Socket, listen: Listen, service: Service) -> None:
-        """Raises OSError when the socket cannot be watched or lacks packet info."""
+    def __init__(
+        self, loop: Loop, sock: Socket, listen: Listen, service: Service, carriers: Carriers | None = None
+    ) -> None:
+        """Raises OSError when the socket cannot be watched or lacks packet info.
+
+        `carriers` are where an entry's carrier is found; without them every peer is dialled for from here.
+        """
         self.loop = loop
+        self.carriers = carriers
         self.listen = listen
         self.service = service
         self.gear = gear_of(loop)
@@ -187,9 +201,10 @@ class UdpListener:
 
     def _open(self, key: Hashable, name: bytes, control: bytes, row: SourceRow) -> UdpFlow | None:
         cause: Failure = "other"
+        kind = UdpFlow if self.carriers is None or self.service.entry.carrier is None else CarriedUdpFlow
         for target in self.service.entry.targets:
             try:
-                flow = UdpFlow(self, key, name, control, row, target)
+                flow = kind(self, key, name, control, row, target)
             except OSError as error:
                 cause = failure_of(error.errno or 0)
                 continue
@@ -221,12 +236,7 @@ class UdpListener:
 
     def drop(self, error: int, count: int = 1) -> None:
         """Count datagrams lost to an errno, in the mapping's counters."""
-        if error in FULL:
-            self.dropped["full"] += count
-        elif error == errno.EMSGSIZE:
-            self.dropped["too_big"] += count
-        else:
-            self.dropped["unreachable" if error in ICMP else "other"] += count
+        count_lost(self.dropped, error, count)
 
     def flows(self) -> Iterable[UdpFlow]:
         """The live peers' flows."""

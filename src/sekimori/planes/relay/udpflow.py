@@ -13,6 +13,7 @@ import select
 import socket
 import struct
 from _socket import socket as Socket  # noqa: N812 - the C type: half the cost of its Python subclass
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -26,7 +27,17 @@ from sekimori.wire import proxyproto
 if TYPE_CHECKING:
     from sekimori.planes.relay.udp import UdpListener
 
-__all__ = ["ICMP", "IDLE", "UdpFlow", "accept_trains", "client_of", "prepare"]
+__all__ = [
+    "ICMP",
+    "IDLE",
+    "PEER_BUFFER",
+    "UdpFlow",
+    "accept_trains",
+    "client_of",
+    "count_lost",
+    "dial",
+    "prepare",
+]
 
 IDLE: Final = 120.0
 """Seconds of silence that end a peer, unless the entry says otherwise (RFC 4787 REQ-5)."""
@@ -43,7 +54,8 @@ ICMP: Final = frozenset(
 )
 """What the kernel makes of ICMP errors on a connected socket (icmp(7), icmp_err_convert)."""
 
-_PEER_BUFFER: Final = 512 << 10
+PEER_BUFFER: Final = 512 << 10
+"""Bytes asked for on each side of a peer's socket."""
 _MOVE_PAUSE: Final = 1.0
 """Seconds between tries once every target of a flow has refused."""
 _BULK_WITHIN: Final = 0.032
@@ -53,8 +65,8 @@ _CONTROL_AT: Final = 32
 """Where in a peer's memory the control message follows the name; cmsghdr is aligned to 8."""
 
 
-def _dial(target: str, port: int) -> Socket:
-    """A socket that sends to and hears from the target only.
+def dial(target: str, port: int) -> Socket:
+    """A datagram socket that sends to and hears from the target only.
 
     Raises:
         OSError: no descriptor, or no route.
@@ -62,7 +74,7 @@ def _dial(target: str, port: int) -> Socket:
     family = socket.AF_INET6 if ":" in target else socket.AF_INET
     sock = Socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
-        prepare(sock, _PEER_BUFFER)
+        prepare(sock, PEER_BUFFER)
         sock.connect((target, port))
     except OSError:
         sock.close()
@@ -74,6 +86,16 @@ def prepare(sock: Socket, size: int) -> None:
     """Ask for buffers of `size` bytes; the kernel grants at most net.core.{r,w}mem_max."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+
+
+def count_lost(dropped: Counter[str], error: int, count: int = 1) -> None:
+    """Count datagrams lost to an errno (see `udp.Drop`)."""
+    if error in FULL:
+        dropped["full"] += count
+    elif error == errno.EMSGSIZE:
+        dropped["too_big"] += count
+    else:
+        dropped["unreachable" if error in ICMP else "other"] += count
 
 
 def accept_trains(sock: Socket) -> None:
@@ -135,7 +157,10 @@ class UdpFlow(Flow):
         if listener.service.entry.proxy_protocol == 2:
             local = listener.local_address(control)
             self.header = proxyproto.encode(2, "udp", source, (plain(local[0]), local[1]))
-        self._connect(_dial(target, self.listen.target_port))
+        self._begin()
+
+    def _begin(self) -> None:
+        self._connect(dial(self.target, self.listen.target_port))
 
     def _connect(self, sock: Socket) -> None:
         self._sock = sock
@@ -238,7 +263,7 @@ class UdpFlow(Flow):
         after = targets.index(self.target) + 1 if self.target in targets else 0
         target = targets[after % len(targets)]
         try:
-            sock = _dial(target, self.listen.target_port)
+            sock = dial(target, self.listen.target_port)
         except OSError as error:
             self.listener.service.fail(failure_of(error.errno or 0))
             return

@@ -8,7 +8,6 @@ and leaves once it has served nothing, with no daemon connected, for a minute.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import gc
 import os
 import resource
@@ -21,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from sekimori.host.privileges import become, name_process, parse_user
 from sekimori.planes.relay.flows import Flow
 from sekimori.planes.relay.half import Half
 from sekimori.planes.relay.loop import Loop
@@ -32,8 +32,6 @@ __all__ = ["main"]
 
 _LINGER: Final = 60.0
 _MOST_DESCRIPTORS: Final = 1 << 20
-_PR_SET_NAME: Final = 15  # prctl(2)
-_PR_SET_NO_NEW_PRIVS: Final = 38
 
 
 class _Worker:
@@ -119,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"sekimori-relay: {error}\n")
         return 1
     if options.user is not None:
-        _become(*options.user)
+        become(*options.user)
     if options.detach and os.fork():
         # The worker, listening by now, goes on as a child of init: whoever started us may end.
         os._exit(0)
@@ -130,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
     gc.collect()
     gc.freeze()
     gc.disable()
-    _prctl(_PR_SET_NAME, b"sekimori-relay")
+    name_process("sekimori-relay")
     worker.run()
     return 0
 
@@ -138,16 +136,11 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sekimori-relay", description="Carries flows for a daemon.")
     parser.add_argument("--socket", type=Path, required=True, help="unix socket to be told on")
-    parser.add_argument("--user", type=_user, metavar="UID:GID", help="drop privileges to these numbers")
+    parser.add_argument("--user", type=parse_user, metavar="UID:GID", help="drop privileges to these numbers")
     parser.add_argument("--detach", action="store_true", help="go on in the background once listening")
     parser.add_argument("--linger", type=float, default=_LINGER, help="seconds to stay with nothing to do")
     parser.add_argument("--descriptors", type=int, default=_MOST_DESCRIPTORS, help="most open files")
     return parser
-
-
-def _user(text: str) -> tuple[int, int]:
-    uid, gid = text.split(":")
-    return int(uid), int(gid)
 
 
 def _raise_descriptors(most: int) -> None:
@@ -158,20 +151,6 @@ def _raise_descriptors(most: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, wanted))
     except ValueError:  # above the hard limit, and no CAP_SYS_RESOURCE to raise that
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _become(uid: int, gid: int) -> None:
-    os.setgroups([])
-    os.setresgid(gid, gid, gid)
-    os.setresuid(uid, uid, uid)
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-
-
-def _prctl(option: int, value: int | bytes) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, value, 0, 0, 0) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
 
 
 if __name__ == "__main__":

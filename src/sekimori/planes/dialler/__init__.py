@@ -1,0 +1,1 @@
+"""The direct dialler: a carrier that connects from this machine to the destinations that clients name."""
