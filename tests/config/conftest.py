@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
+from secrets import token_bytes
 from typing import Any
 
 import pytest
@@ -34,7 +36,7 @@ Refusal = Callable[[str], tuple[str, object, object, str]]
 @pytest.fixture(scope="session")
 def reading() -> Reading:
     """17:00 of a Friday in Tokyo, with the presets that ship."""
-    return Reading(NOW, "Asia/Tokyo", PRESETS.get, PRESETS.suggest)
+    return Reading(NOW, "Asia/Tokyo", PRESETS.get, PRESETS.suggest, partial(token_bytes, 16))
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +84,7 @@ class Ledger:
 
     @property
     def reading(self) -> Reading:
-        return Reading(self.now, "Asia/Tokyo", PRESETS.get, PRESETS.suggest)
+        return Reading(self.now, "Asia/Tokyo", PRESETS.get, PRESETS.suggest, partial(token_bytes, 16))
 
     def read(self, text: str) -> Config:
         return parse_config(text, FILE, self.reading)

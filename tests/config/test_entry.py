@@ -19,6 +19,7 @@ BASE = '[mappings.web]\nports = "8080:80"\nto = "192.168.1.5"\n'
 WORDS = {
     "ports": '"tcp+udp/8000-8001:9000-9001"',
     "to": '"nas.lan"',
+    "socks": "true",
     "from": '["198.51.100.0/24", "lan"]',
     "for": '"2h"',
     "until": '"2027-12-01T18:00+09:00"',
@@ -26,6 +27,7 @@ WORDS = {
     "hours": '"mon-fri/09:00-18:00"',
     "on": '"2001:db8::1"',
     "via": '"relay"',
+    "at": '"vps"',
     "limit": '"20/min"',
     "limit_total": '"5/s"',
     "max_connections": "100",
@@ -34,6 +36,8 @@ WORDS = {
     "trigger": '"tcp/6667"',
     "hold": '"20m"',
     "except": '["tcp/443", "gre"]',
+    "socks_user": f'["alice:scrypt$1024${"00" * 16}${"00" * 32}"]',
+    "reach": '["db:5432", "10.0.0.0/8"]',
     "log": "true",
     "accept_risk": '["exposed-admin"]',
 }
@@ -46,7 +50,8 @@ def test_every_word_but_the_name_can_stand_in_a_file():
 @pytest.mark.parametrize("word", [word for word in WORDS if word != "until"])
 def test_each_word_means_what_it_means_elsewhere(read, reading, word):
     more = ("trigger",) if word == "hold" else ()
-    lines = {key: WORDS[key] for key in ("ports", "to", *more, word)}
+    where = "socks" if word == "socks" else "to"
+    lines = {key: WORDS[key] for key in ("ports", where, *more, word)}
     text = "[mappings.web]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items())
     words = {key: tomllib.loads(f"value = {value}")["value"] for key, value in lines.items()}
     assert read(text).mappings[0].wish == parse_wish({"name": "web", **words}, reading)

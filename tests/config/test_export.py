@@ -34,7 +34,7 @@ from sekimori.presets.load import load_presets
 from sekimori.testing.strategies import NOW, limits, mapping_sets, named_lists, sources, targets
 
 PRESETS = load_presets()
-READING = Reading(NOW, "Asia/Tokyo", PRESETS.get, PRESETS.suggest)
+READING = Reading(NOW, "Asia/Tokyo", PRESETS.get, PRESETS.suggest, lambda: bytes(16))
 FILE = Owner(OwnerKind.FILE, "/restored.toml")
 RULES = Rules(lambda: "new", PRESETS.danger_for, ())
 SOMEBODY = sources().filter(lambda drawn: drawn != Sources())

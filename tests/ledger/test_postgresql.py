@@ -83,12 +83,13 @@ def add_mapping(connection: sa.Connection, key: str) -> None:
 
 def claim_row(key: str, claim: Claim) -> dict[str, object]:
     interface = claim.on.name if isinstance(claim.on, Interface) else ""
+    family = 0 if claim.on is None or isinstance(claim.on, Interface) else claim.on.version
     return {
         "mapping_id": key,
         "position": 0,
-        "protocol": str(claim.pair.protocol),
-        "address": "" if claim.on is None or interface else str(claim.on),
-        "family": 0 if claim.on is None or isinstance(claim.on, Interface) else claim.on.version,
+        "protocol": claim.space,
+        "address": str(claim.on) if family else "",
+        "family": family,
         "first": claim.pair.outside.first,
         "last": claim.pair.outside.last,
         "interface": interface,

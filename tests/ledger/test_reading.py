@@ -9,18 +9,23 @@ from sekimori.ledger import schema
 from sekimori.ledger.database import Database
 from sekimori.ledger.reading import Standing, UndecodableError, read_standing
 from sekimori.ledger.writing import write
-from sekimori.model.decision import Made, NamedList, Subject, Verb, key_of
+from sekimori.model.decision import Made, NamedList, Setting, Subject, Verb, key_of
 from sekimori.model.events import Committed
-from sekimori.model.gateway import Ban, Gateway
 from sekimori.model.mapping import Mapping
 from sekimori.model.request import Context
 from sekimori.testing.strategies import bans, contexts, gateways, mapping_sets, named_lists
+from sekimori.testing.strategies_settings import doors, links, users
 
 some_lists = st.lists(named_lists(), unique_by=lambda named: named.name, max_size=3).map(tuple)
 
 some_bans = st.lists(bans(), unique_by=lambda ban: ban.prefix, max_size=3)
 some_settings = st.builds(
-    lambda gateway, bans: (*gateway, *bans), st.lists(gateways(), max_size=1), some_bans
+    lambda *several: tuple(each for some in several for each in some),
+    st.lists(gateways(), max_size=1),
+    some_bans,
+    st.lists(doors(), unique_by=lambda door: door.door, max_size=2),
+    st.lists(links(), unique_by=lambda link: link.name, max_size=2),
+    st.lists(users(), unique_by=lambda user: user.name, max_size=2),
 )
 
 
@@ -29,7 +34,7 @@ some_settings = st.builds(
 def test_what_was_written_is_read_back(
     mappings: tuple[Mapping, ...],
     lists: tuple[NamedList, ...],
-    chosen: tuple[Gateway | Ban, ...],
+    chosen: tuple[Setting, ...],
     context: Context,
 ) -> None:
     database = Database(None)
@@ -66,6 +71,9 @@ def test_a_document_of_another_shape_is_undecodable(document: str) -> None:
         ("gateway", "gateway/self", "null", "gateway gateway/self"),
         ("ban", "198.51.100.0/24", '{"prefix":"198.51.100.0/33"}', "ban 198.51.100.0/24"),
         ("fence", "x", "{}", "no 'fence'"),
+        ("link", "link/vps", '{"name":"vps"}', "no 'owner'"),
+        ("link", "link/vps", '{"name":"vps","owner":"person:a","place":"http://x"}', "link link/vps"),
+        ("user", "user/bob", '{"name":"bob","owner":"person:a","keys":[]}', "no 'grant'"),
         (
             "ban",
             "198.51.100.0/24",

@@ -42,9 +42,9 @@ def add_mapping(connection: sqlite3.Connection, key: str) -> None:
 def values(key: str, position: int, claim: Claim) -> tuple[object, ...]:
     ports = claim.pair.outside
     interface = claim.on.name if isinstance(claim.on, Interface) else ""
-    address = "" if claim.on is None or interface else str(claim.on)
     family = 0 if claim.on is None or isinstance(claim.on, Interface) else claim.on.version
-    return (key, position, str(claim.pair.protocol), address, family, ports.first, ports.last, interface)
+    address = str(claim.on) if family else ""
+    return (key, position, claim.space, address, family, ports.first, ports.last, interface)
 
 
 class TestClaims:

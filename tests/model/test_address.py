@@ -15,6 +15,7 @@ from sekimori.model.address import (
     PortRange,
     PortSpec,
     Span,
+    UnixPath,
     format_ports,
     format_spans,
     looks_like_ports,
@@ -22,10 +23,12 @@ from sekimori.model.address import (
     parse_on,
     parse_ports,
     parse_spans,
+    parse_unix_path,
 )
+from sekimori.model.causes import Unreadable
 from sekimori.model.errors import Problem
 from sekimori.model.target import pair_ports
-from sekimori.testing.strategies import interfaces, outside_addresses, port_pairs, spans
+from sekimori.testing.strategies import interfaces, outside_addresses, port_pairs, spans, unix_paths
 
 TCP, UDP, SCTP = IpProtocol.TCP, IpProtocol.UDP, IpProtocol.SCTP
 GRE, ESP, SIX, DMZ = IpProtocol.GRE, IpProtocol.ESP, IpProtocol.SIX_IN_FOUR, IpProtocol.DMZ
@@ -277,3 +280,63 @@ def test_any_text_is_ports_or_a_problem(text: str) -> None:
     except Problem as problem:
         found = problem.code
     assert found in {"bad-ports", "range-mismatch"} or int(found) > 0
+
+
+@given(unix_paths())
+def test_a_path_is_read_back(path: UnixPath) -> None:
+    assert parse_on(str(path)) == parse_unix_path(str(path)) == path
+    assert (path.version, path.is_unspecified) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("unix:/run/App.sock", "/run/App.sock"),  # the case of a path matters
+        (" unix:/run//a.sock ", "/run/a.sock"),
+        ("unix:/run/a b,c:80.sock", "/run/a b,c:80.sock"),
+        ("unix:/" + "x" * 106, "/" + "x" * 106),
+    ],
+)
+def test_paths_are_read(text: str, path: str) -> None:
+    assert parse_unix_path(text) == UnixPath(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("unix:", "absolute path"),
+        ("unix:app.sock", "absolute path"),
+        ("unix:/", "absolute path"),
+        ("unix:/run/", "absolute path"),
+        ("unix:/run/../etc/a", "'..'"),
+        ("unix:/run/./a", "'.'"),
+        ("unix:/run/a\0b", "cannot be shown"),
+        ("unix:/run/a\nb", "cannot be shown"),
+        ("unix:/run/\udcff", "cannot be shown"),
+        ("unix:/" + "x" * 107, "107 bytes"),
+        ("unix:/" + "é" * 54, "107 bytes"),
+    ],
+)
+def test_what_is_no_path_of_a_socket_is_refused(text: str, key: str) -> None:
+    with pytest.raises(Unreadable) as caught:
+        parse_unix_path(text)
+    assert key in caught.value.why["en"]
+    with pytest.raises(Problem) as refused:
+        parse_on(text)
+    assert refused.value.code == "bad-address"
+
+
+def test_a_path_outside_may_lead_to_a_port() -> None:
+    unix = IpProtocol.UNIX
+    (spec,) = parse_ports("unix:5432")
+    assert spec == PortSpec((unix,), WHOLE, PortRange(5432, 5432))
+    for text in ("unix", "unix:5432"):
+        pairs = pair_ports(parse_ports(text), None, "db")
+        assert (format_ports(pairs), str(pairs[0])) == (text, text)
+    assert pair_ports(parse_ports("unix"), PortRange(80, 80), "db") == pair_ports(
+        parse_ports("unix:80"), None, "db"
+    )
+    for ports, inside in (("unix", PortRange(80, 81)), ("unix", WHOLE)):
+        with pytest.raises(Problem) as caught:
+            pair_ports(parse_ports(ports), inside, "db")
+        assert caught.value.code == "range-mismatch"

@@ -15,16 +15,23 @@ import sekimori
 from sekimori.config.load import load_config, parse_config
 from sekimori.model.address import parse_address, parse_ports
 from sekimori.model.causes import CAUSES, Unreadable, cause, in_language, near, os_cause
+from sekimori.model.destination import Destinations
+from sekimori.model.door import ListenAt
 from sekimori.model.errors import Problem
+from sekimori.model.grantwords import parse_grant
 from sekimori.model.lifetime import Lifetime, parse_duration, parse_instant
 from sekimori.model.limits import Rate
+from sekimori.model.link import SshPlace, check_link_name
 from sekimori.model.mapping import OwnerKind, check_name
 from sekimori.model.permission import Permission
 from sekimori.model.schedule import Schedule, load_zone
+from sekimori.model.socks import make_verifier
 from sekimori.model.source import Sources
 from sekimori.model.target import pair_ports, parse_target
+from sekimori.model.user import check_user_name
 from sekimori.model.words import Reading, parse_wish
 from sekimori.presets.load import load_presets
+from sekimori.wire.authorizedkeys import parse_line
 
 SOURCE = Path(sekimori.__file__).parent
 PRESETS = load_presets()
@@ -102,6 +109,33 @@ REFUSED: list[tuple[str, Callable[[], object]]] = [
         for text in ("abc", "", "0", "70000", "9-5", "1-", "icmp/5", "gre/5", "ah")
     ),
     ("bad-ports", lambda: joined("80,70-90", "192.0.2.1")),
+    ("bad-destination", lambda: Destinations.parse("10.0.0.5/8")),
+    ("bad-destination", lambda: Destinations.parse("db.example:0")),
+    *(
+        ("bad-listen", lambda text=text: ListenAt.parse(text))
+        for text in ("2222", "gateway:22", "fd00::1:22", "192.0.2.1:0", "192.0.2.1:1-2")
+    ),
+    *(
+        ("bad-link", lambda text=text: SshPlace.parse(text))
+        for text in ("http://vps", "ssh://a:b@vps", "ssh://a b@vps", "ssh://vps:x", "ssh://vps/path")
+    ),
+    ("bad-name", lambda: check_link_name("relay")),
+    ("bad-name", lambda: check_user_name("")),
+    *(
+        ("bad-key", lambda text=text: parse_line(text))
+        for text in (
+            "x",
+            "ssh-ed25519 AAAA",
+            "no-such-option ssh-ed25519 AAAA",
+            "-----BEGIN OPENSSH PRIVATE KEY-----",
+        )
+    ),
+    ("bad-value", lambda: parse_grant({"quota": "much"})),
+    ("bad-value", lambda: parse_grant({"port": "80"})),
+    ("bad-value", lambda: parse_grant({"most": 0})),
+    ("bad-value", lambda: make_verifier("user:short", b"salt")),
+    ("bad-value", lambda: make_verifier("user:scrypt$", b"salt")),
+    ("bad-value", lambda: make_verifier("us er:long enough", b"salt")),
     ("range-mismatch", lambda: parse_ports("8000-8002:9000")),
     ("bad-address", lambda: parse_address("x")),
     *(
@@ -171,6 +205,20 @@ CONFIGS = [
     "[doors.portmap]\ninterfaces = ['lan0']\nnonce = 'odd'\n",
     "[doors]\npermissions = 'deny all'\n",
     "[doors]\npermissions = ['permit all']\n",
+    "[doors.ssh]\n",
+    "[doors.ssh]\nlisten = '2222'\n",
+    "[doors.ssh]\nlisten = '*:22'\nauthorized_keys = 'keys'\n",
+    "[doors.ssh]\nlisten = '*:22'\n[doors.ssh.grant]\nport = '8'\n",
+    "[links]\nvps = 5\n",
+    "[links.vps]\nto = 'http://vps'\n",
+    "[links.vps]\nto = 'vps'\nhost_keys = ['abc']\n",
+    "[links.vps]\nto = 'vps'\nhost_keys = ['other ssh-ed25519 AAAA']\n",
+    "[links.vps]\nto = 'vps'\njump = 5\n",
+    "[links.vps]\nto = 'vps'\nconnections = 99\n",
+    "[users]\nbob = 5\n",
+    "[users.bob]\nkeys = 'x'\n",
+    "[users.bob]\nkeys = ['x']\n",
+    "[users.bob]\nquota = 'much'\n",
     "mappings.web = 5\n",
     WEB + WEB.replace("web", "WEB"),
     WEB + "until = '18:00'\n",
@@ -200,7 +248,7 @@ def test_every_code_of_bad_words_is_tried() -> None:
     from sekimori.model.messages import MESSAGES
 
     # Below, in tests/doors/api/test_problems.py, and in tests/policy.
-    elsewhere = {"bad-config", "bad-request", "bad-ban"}
+    elsewhere = {"bad-config", "bad-request", "bad-ban", "bad-host-key"}
     assert {code for code in MESSAGES if code.startswith("bad-")} == elsewhere | {
         code for code, _ in REFUSED if code.startswith("bad-")
     }

@@ -282,6 +282,38 @@ def test_mappings_are_known_by_the_plane_that_meets_their_packets_and_by_those_b
     assert [each.id for each in snapshot.by_plane("relay")] == ["02", "01"]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        (Hop("relay"), Hop("link", "vps")),
+        (Hop("link", "vps"), Hop("relay")),
+        (Hop("router"), Hop("relay"), Hop("link", "vps")),
+    ],
+)
+def test_a_link_is_beyond_the_relay_wherever_it_stands_in_the_path(path: tuple[Hop, ...]) -> None:
+    mapping = make("01", path=path)
+    snapshot = Snapshot([mapping])
+    assert list(snapshot.by_plane("relay")) == [mapping]
+    assert list(snapshot.beyond("link")) == [mapping]
+    assert len(snapshot.by_plane("link")) == 0
+    assert len(snapshot.beyond("relay")) == 0
+    assert len(snapshot.beyond("router")) == (path[0] == Hop("router"))
+    snapshot.apply(made(mapping, None))
+    assert len(snapshot.beyond("link")) == 0
+
+
+def test_a_name_that_is_dialled_beyond_a_link_is_looked_up_over_there() -> None:
+    target = Target(TargetKind.NAME, "db.example")
+    far = make("01", target=target, path=(Hop("relay"), Hop("link", "vps")))
+    at = make("02", "tcp/81", target=target, at="vps", path=(Hop("link", "vps"), Hop("relay")))
+    snapshot = Snapshot([far, at])
+    assert list(snapshot.leading_to(target)) == [at]
+    snapshot.apply(made(at, None))
+    assert snapshot.hosts(TargetKind.NAME) == set()
+    snapshot.apply(made(far, replace(far, path=(Hop("relay"),))))
+    assert snapshot.hosts(TargetKind.NAME) == {"db.example"}
+
+
 def test_a_target_that_may_move_is_known_while_any_mapping_leads_there() -> None:
     nas = Target.parse_host("nas.lan")
     one, two = make("01", target=nas), make("02", "tcp/81", target=nas)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sekimori.model.address import WHOLE, IpProtocol, PortPair, PortRange, parse_ports
+from sekimori.model.address import WHOLE, IpProtocol, PortPair, PortRange, UnixPath, parse_ports
 from sekimori.model.errors import Problem
 from sekimori.model.target import Target, TargetKind, pair_ports, parse_target
 from sekimori.testing.strategies import targets
@@ -58,6 +58,11 @@ def test_targets_are_read(text: str, kind: TargetKind, host: str, ports: str | N
         ("::0010/::ffff:ffff:ffff:ffff", Target(SUFFIX, "::10/-64"), None),
         ("::1:2:3:4/-64", Target(SUFFIX, "::1:2:3:4/-64"), None),
         ("trigger", Target(TRIGGER, "trigger"), None),
+        ("SOCKS", Target(TargetKind.SOCKS, "socks"), None),
+        ("socks.", Target(TargetKind.SOCKS, "socks"), None),  # the dot is not kept, so it cannot tell apart
+        ("unix:/run/App.sock", Target(TargetKind.UNIX, "unix:/run/App.sock"), None),
+        ("unix:/run/a:80", Target(TargetKind.UNIX, "unix:/run/a:80"), None),
+        ("unix:80", Target(NAME, "unix"), "80"),  # a host of that name
     ],
 )
 def test_targets_that_move_are_read(text: str, target: Target, ports: str | None) -> None:
@@ -135,7 +140,8 @@ def test_what_is_no_target_is_refused(text: str) -> None:
 
 @given(targets(), st.integers(1, 65535))
 def test_a_target_with_its_port_is_read_back(target: Target, port: int) -> None:
-    assert parse_target(target.with_port(port)) == (target, PortRange(port, port))
+    ports = PortRange(port, port) if target.kind.has_ports else None
+    assert parse_target(target.with_port(port)) == (target, ports)
     assert Target.parse_host(str(target)) == target
 
 
@@ -186,3 +192,30 @@ def test_what_does_not_join_is_refused(ports: str, inside: str | None, code: str
     with pytest.raises(Problem) as caught:
         pairs(ports, inside)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("client", "for itself"),
+        ("Client.", "for itself"),
+        ("socks:1080", "has no ports"),
+        ("unix:app.sock", "absolute path"),
+        ("unix:/run/../x", "'..'"),
+    ],
+)
+def test_what_only_looks_like_a_target_is_refused(text: str, why: str) -> None:
+    with pytest.raises(Problem) as caught:
+        parse_target(text)
+    assert caught.value.code == "bad-target"
+    assert why in caught.value.title("en")
+
+
+def test_the_clients_own_target_is_read_from_documents_only() -> None:
+    target = Target.parse_host("client")
+    assert (target.kind, target.with_port(80), target.unix) == (TargetKind.CLIENT, "client", None)
+
+
+def test_a_unix_socket_is_known_by_its_path() -> None:
+    target = Target.parse_host("unix:/run/a.sock")
+    assert (target.unix, target.address) == (UnixPath("/run/a.sock"), None)

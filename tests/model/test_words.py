@@ -8,12 +8,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from sekimori.model.address import Interface, parse_ports, parse_spans
+from sekimori.model.address import Interface, UnixPath, parse_ports, parse_spans
+from sekimori.model.destination import NOWHERE, Destinations
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Asked, Lifetime
 from sekimori.model.limits import Rate
 from sekimori.model.request import UNSAID, Wish
 from sekimori.model.schedule import Schedule
+from sekimori.model.socks import make_verifier, verify
 from sekimori.model.source import Sources
 from sekimori.model.target import Target
 from sekimori.model.words import FIELDS, Reading, parse_wish
@@ -21,7 +23,8 @@ from sekimori.presets.load import load_presets
 
 PRESETS = load_presets()
 NOW = 1_750_000_000.0
-READING = Reading(NOW, "Europe/Berlin", PRESETS.get, PRESETS.suggest)
+SALT = bytes(16)
+READING = Reading(NOW, "Europe/Berlin", PRESETS.get, PRESETS.suggest, lambda: SALT)
 
 
 def read(**words: Any) -> Wish:
@@ -192,3 +195,73 @@ def test_lifetimes() -> None:
 )
 def test_what_cannot_be_read_is_refused_by_its_own_code(words: dict[str, object], code: str) -> None:
     assert refused(**words).code == code
+
+
+def test_the_client_names_the_target_where_that_is_said() -> None:
+    for said in (True, "yes", "on"):
+        assert read(socks=said).target == Target.parse_host("socks")
+    assert read(to="socks") == read(socks=True)
+    for unsaid in (False, "no", None):
+        assert read(socks=unsaid) == Wish()
+    assert refused(socks=True, to="db").code == "exclusive"
+    assert refused(socks="perhaps").code == "bad-value"
+
+
+def test_passwords_are_kept_as_what_they_are_held_against() -> None:
+    users = read(socks_user=["bob:correct, horse", "alice:battery staple"]).socks_users
+    assert isinstance(users, tuple)
+    assert [user.name for user in users] == ["alice", "bob"]
+    assert verify(users[1].text, b"correct, horse")
+    assert "horse" not in repr(users) + str(users[1])
+    # One text is one user, whatever is in the password; what was exported stands as it is.
+    assert read(socks_user="bob:correct, horse").socks_users == (users[1],)
+    assert read(socks_user=str(users[1])).socks_users == (users[1],)
+    for nobody in ("none", "None", [], "", ["none"]):
+        assert read(socks_user=nobody).socks_users is None
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["alice", "alice:short", ":long enough", "a b:long enough", "alice:scrypt$1$00$00", ["a:12345678"] * 2],
+)
+def test_what_is_no_user_is_refused_without_the_password(said: Any) -> None:
+    problem = refused(socks_user=said)
+    assert (problem.code, problem.facts["key"]) == ("bad-value", "socks_user")
+    for language in ("en", "ja"):
+        told = problem.title(language) + problem.fix(language)
+        assert not any(secret in told for secret in ("short", "long enough", "12345678"))
+
+
+def test_every_password_has_a_salt_of_its_own() -> None:
+    salts = iter((bytes(16), bytes([1]) * 16))
+    reading = Reading(NOW, "UTC", PRESETS.get, salt=lambda: next(salts))
+    users = parse_wish({"socks_user": ["a:same words", "b:same words"]}, reading).socks_users
+    assert isinstance(users, tuple)
+    assert users[0].text != users[1].text
+    assert users[0] == make_verifier("a:same words", bytes(16))
+    with pytest.raises(RuntimeError, match="no salts"):
+        parse_wish({"socks_user": "a:same words"}, Reading(NOW, "UTC", PRESETS.get))
+
+
+def test_where_socks_clients_may_go_is_read() -> None:
+    assert read(reach=["db:5432", "10.0.0.0/8"]).reach == Destinations.parse("db:5432,10.0.0.0/8")
+    assert read(reach="none").reach == NOWHERE
+    assert read(reach="anywhere").reach == Destinations.parse("*")
+    assert refused(reach="10.0.0.5/8").code == "bad-destination"
+
+
+def test_a_link_to_listen_beyond_is_read() -> None:
+    assert read(at="VPS").at == "vps"
+    assert read(at="none").at is None
+    assert refused(at="self").code == "bad-name"
+    assert refused(at="a b").code == "bad-name"
+
+
+def test_a_path_takes_the_place_of_ports_and_address() -> None:
+    wish = read(ports="unix:/run/App.sock")
+    assert (wish.specs, wish.on, wish.preset) == (parse_ports("unix"), UnixPath("/run/App.sock"), None)
+    assert read(ports="unix:/a", on="none").on == UnixPath("/a")
+    assert read(ports="unix", on="unix:/a") == read(ports="unix:/a")
+    assert refused(ports="unix:/a", on="192.0.2.1").code == "exclusive"
+    for text in ("unix:/a,80", ["unix:/a", "unix:/b"], "unix:/a/", "80,unix:/a", "unix:a"):
+        assert refused(ports=text).code == "bad-ports"

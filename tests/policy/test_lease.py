@@ -194,6 +194,28 @@ async def test_a_port_for_another_host_takes_a_rule_and_a_host_of_the_lan(world:
         await obtain(world, port=5001, inside=ipaddress.ip_address("203.0.113.9"))
 
 
+async def test_a_port_for_another_host_takes_the_outside_ports_of_rules_for_others(world: World) -> None:
+    away: dict[str, Any] = {"inside": ipaddress.ip_address("192.168.1.9")}
+    words = (
+        "allow all others outside 20000-30000 inside 1-65535",
+        "allow all outside 5000-6000 inside 1-65535",
+    )
+    await world.ask(SetPermissions(tuple(map(Permission.parse, words))))
+    # The inside port lies outside the rule's outside ports, which says nothing against it.
+    lease = await obtain(world, port=80, **away)
+    assert 20000 <= outside(lease) <= 30000
+    world.clock.advance(3600)
+    assert (await obtain(world, port=80, **away)).id == lease.id
+    # Another rule allows the wish, but not to others.
+    assert 20000 <= outside(await obtain(world, port=5000, outside=5500, **away)) <= 30000
+    assert outside(await obtain(world, port=5001, outside=5501)) == 5501
+    await world.ask(SetPermissions((Permission.parse("allow all outside 1-65535 inside 1-65535"),)))
+    for port in (80, 81):  # one renews, one is new; no rule lets either go elsewhere any more
+        with pytest.raises(Problem) as refused:
+            await obtain(world, port=port, **away)
+        assert refused.value.code == "not-permitted"
+
+
 async def test_an_igd_mapping_is_told_by_its_outside_port(world: World) -> None:
     terms = LeaseTerms(protocol=LeaseProtocol.IGD, description="game")
     igd: dict[str, Any] = {"by_outside": True, "exact": True, "terms": terms}

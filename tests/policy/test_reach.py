@@ -230,6 +230,25 @@ CASES = [
         stands=(mapping("localhost", claims="tcp/2222", inside=22, plane="relay"),),
     ),
     Case(
+        "a relay that listens beyond a link",
+        True,
+        "127.0.0.1",
+        "127.0.0.1",
+        stands=(mapping(claims="tcp/2222", inside=22, at="vps", path=(Hop("link", "vps"), Hop("relay"))),),
+    ),
+    Case(
+        "a relay to the same name beyond a link",
+        False,
+        "127.0.0.1",
+        "127.0.0.1",
+        stands=(mapping("localhost", claims="tcp/2222", inside=22, path=(Hop("relay"), Hop("link", "vps"))),),
+    ),
+    Case(
+        "a port beyond a link is no port here",
+        True,
+        stands=(mapping(INSIDE[0], who="lan", at="vps", path=(Hop("link", "vps"), Hop("relay"))),),
+    ),
+    Case(
         "a relay to another port",
         False,
         "127.0.0.1",
@@ -374,3 +393,12 @@ def test_what_touches_neither_port_nor_bans_nor_gateway_never_cuts(
 def test_a_list_that_nobody_uses_never_cuts(lists: list[NamedList], caller: Caller) -> None:
     walled = Snapshot([mapping(who="198.51.100.10,2001:db8:1::10")], [], [WALL])
     assert not would_cut(walled, Snapshot(list(walled), lists, [WALL]), caller, NETWORK, NOW)
+
+
+def test_the_same_port_beyond_another_link_is_another_way() -> None:
+    beyond = {name: replace(RELAYED, at=name, path=(Hop("link", name), Hop("relay"))) for name in ("a", "b")}
+    assert would_cut(Snapshot([beyond["a"]]), Snapshot([beyond["b"]]), BY_RELAY, NETWORK, NOW)
+    assert would_cut(Snapshot([RELAYED]), Snapshot([beyond["a"]]), BY_RELAY, NETWORK, NOW)
+    assert not would_cut(
+        Snapshot([beyond["a"]]), Snapshot([beyond["a"], replace(RELAYED, id="here")]), BY_RELAY, NETWORK, NOW
+    )

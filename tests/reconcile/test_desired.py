@@ -10,8 +10,9 @@ import pytest
 from sekimori.model.mapping import Hop, Mapping
 from sekimori.model.request import Define
 from sekimori.model.snapshot import Snapshot
+from sekimori.model.target import Target, TargetKind
 from sekimori.planes.memory import MemoryPlane
-from sekimori.reconcile.desired import Desired
+from sekimori.reconcile.desired import WHATEVER, Desired
 from sekimori.reconcile.devices import Devices
 from sekimori.reconcile.names import Names
 from sekimori.reconcile.ports import Wanted
@@ -167,3 +168,29 @@ def test_more_sources_than_are_remembered_are_all_looked_up(
         assert wanted is not None
         assert wanted.sources == (ipaddress.ip_network(prefix),)
     assert len(scene.desired._resolved) <= 2
+
+
+@pytest.mark.parametrize(
+    ("to", "far"),
+    [("db:5432", "db"), ("self", "localhost"), ("192.0.2.7", "192.0.2.7"), ("unix:/run/app", "/run/app")],
+)
+def test_what_is_dialled_beyond_a_link_stands_as_its_far_end_is_asked_for_it(
+    scene: Scene, to: str, far: str
+) -> None:
+    path = (Hop("relay"), Hop("link", "vps"))
+    mapping = replace(scene.table.open("80"), target=Target.parse_host(to.removesuffix(":5432")), path=path)
+    assert scene.desired.targets(mapping) == (far,)
+
+
+def test_what_only_the_client_names_is_wanted_all_the_same(scene: Scene) -> None:
+    socks = replace(scene.table.open("80"), target=Target(TargetKind.SOCKS, "socks"))
+    client = replace(socks, target=Target(TargetKind.CLIENT, "client"))
+    for mapping in (socks, client, replace(socks, path=(Hop("relay"), Hop("link", "vps")))):
+        assert scene.desired.targets(mapping) == WHATEVER
+
+
+def test_a_unix_socket_of_this_machine_is_its_path(scene: Scene) -> None:
+    mapping = replace(scene.table.open("80"), target=Target(TargetKind.UNIX, "unix:/run/app.sock"))
+    assert scene.desired.targets(mapping) == ("/run/app.sock",)
+    at = replace(mapping, at="vps", path=(Hop("link", "vps"), Hop("relay")))
+    assert scene.desired.targets(at) == ("/run/app.sock",)

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from sekimori.config.entry import explain
+from sekimori.config.grants import read_grant
 from sekimori.config.lines import Place
 from sekimori.config.schema import DoorSettings, DoorsSection
 from sekimori.model.address import Interface, parse_on
 from sekimori.model.causes import cause
-from sekimori.model.door import DisableDoor, Door, DoorName, EnableDoor
+from sekimori.model.door import DisableDoor, Door, DoorName, EnableDoor, ListenAt
 from sekimori.model.errors import Problem
 from sekimori.model.lease import NonceRule
 from sekimori.model.mapping import Owner
@@ -23,6 +24,7 @@ _VERSIONS: Final = (1, 2)
 DOOR_KEYS: Final[Mapping[DoorName, tuple[str, ...]]] = {
     DoorName.IGD: ("interfaces", "version"),
     DoorName.PORTMAP: ("interfaces", "nonce"),
+    DoorName.SSH: ("listen", "authorized_keys", "grant"),
 }
 """The keys of `[doors.NAME]`."""
 DOORS: Final = (*map(str, DoorName), "permissions")
@@ -30,7 +32,7 @@ DOORS: Final = (*map(str, DoorName), "permissions")
 
 
 def read_doors(table: Mapping[str, Any], place: Place) -> DoorsSection:
-    """Read `permissions`, and `[doors.igd]` and `[doors.portmap]`, each of which opens its door.
+    """Read `permissions`, and the tables that open doors: `[doors.igd]`, `[doors.portmap]`, `[doors.ssh]`.
 
     Raises:
         Problem: `unknown-key` or `bad-config`.
@@ -73,11 +75,16 @@ def _door(name: DoorName, owner: Owner, settings: DoorSettings) -> Door:
         interfaces=settings.interfaces,
         version=settings.version,
         nonce=settings.nonce,
+        listen=settings.listen,
+        authorized_keys=settings.authorized_keys,
+        grant=settings.grant,
     )
 
 
 def _terms(door: Door) -> tuple[Owner, DoorSettings]:
-    return door.owner, DoorSettings(door.interfaces, door.version, door.nonce)
+    return door.owner, DoorSettings(
+        door.interfaces, door.version, door.nonce, door.listen, door.authorized_keys, door.grant
+    )
 
 
 def _read_door(name: DoorName, table: object, place: Place) -> DoorSettings:
@@ -86,6 +93,8 @@ def _read_door(name: DoorName, table: object, place: Place) -> DoorSettings:
     for key in table:
         if key not in DOOR_KEYS[name]:
             raise place.at(key).unknown(DOOR_KEYS[name])
+    if name is DoorName.SSH:
+        return _read_ssh(table, place)
     if "interfaces" not in table:
         raise place.bad(cause("key-missing", key="interfaces"))
     version, nonce = table.get("version", 1), table.get("nonce", NonceRule.SAME_SOURCE)
@@ -96,6 +105,31 @@ def _read_door(name: DoorName, table: object, place: Place) -> DoorSettings:
     return DoorSettings(
         _read_interfaces(table["interfaces"], place.at("interfaces")), version, NonceRule(nonce)
     )
+
+
+def _read_ssh(table: Mapping[str, Any], place: Place) -> DoorSettings:
+    if "listen" not in table:
+        raise place.bad(cause("key-missing", key="listen"))
+    listen, file = table["listen"], table.get("authorized_keys", "")
+    places = listen if isinstance(listen, list) else [listen]
+    if not places:
+        raise place.at("listen").bad(cause("empty"))
+    if not isinstance(file, str) or (file and not file.startswith("/")):
+        raise place.at("authorized_keys").bad(cause("path-not-absolute", path=str(file)))
+    return DoorSettings(
+        listen=tuple(dict.fromkeys(_read_listen(each, place.at("listen")) for each in places)),
+        authorized_keys=file,
+        grant=read_grant(table["grant"], place.at("grant")) if "grant" in table else None,
+    )
+
+
+def _read_listen(value: object, place: Place) -> str:
+    if not isinstance(value, str):
+        raise place.bad(cause("not-quoted"))
+    try:
+        return str(ListenAt.parse(value))
+    except Problem as problem:
+        raise place.bad(explain(problem)) from None
 
 
 def _read_interfaces(value: object, place: Place) -> tuple[str, ...]:

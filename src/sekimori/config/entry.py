@@ -45,10 +45,19 @@ def read_entry(name: str, table: Mapping[str, Any], place: Place, reading: Readi
         wish = _read_words({"name": name, **words}, reading)
     except Problem as problem:
         raise _guilty(words, place, reading).bad(explain(problem)) from None
+    if isinstance(wish.target, Unsaid) and "trigger" not in table:
+        raise place.bad(cause("key-missing", key="to"))
     if "until" in table:
         instant = read_until(table["until"], place.at("until"), reading)
         wish = replace(wish, lifetime=Lifetime.until(instant))
-    return Entry(name, wish, place, table.get("paused"))
+    return Entry(name, wish, place, table.get("paused"), _passwords(table.get("socks_user")))
+
+
+def _passwords(value: object) -> dict[str, str]:
+    """Names and passwords as they stand in the file; what an export wrote is in no need of one."""
+    texts = [str(each) for each in value] if isinstance(value, list) else [str(value or "")]
+    pairs = (text.strip().partition(":") for text in texts)
+    return {name: password for name, _, password in pairs if not password.startswith("scrypt$")}
 
 
 def explain(problem: Problem) -> Text:
@@ -74,7 +83,7 @@ def _check_keys(name: str, table: Mapping[str, Any], place: Place) -> None:
         elif isinstance(value, dict):
             advice = cause("hint-dotted", name=f"{name}.{key}")
         raise place.at(key).unknown(MAPPING_KEYS, advice)
-    for key in ("ports",) if "trigger" in table else ("ports", "to"):
+    for key in ("ports",) if table.keys() & {"trigger", "socks"} else ("ports", "to"):
         if key not in table:
             raise place.bad(cause("key-missing", key=key))
     if "hold" in table and "trigger" not in table:
@@ -112,7 +121,8 @@ def _guilty(words: Mapping[str, object], place: Place, reading: Reading) -> Plac
     for key, value in words.items():
         if _fails({key: value}, reading):
             return place.at(key)
-    return place.at("ports" if _fails({**words, "to": "self"}, reading) else "to")
+    plain = {key: value for key, value in words.items() if key != "socks"}
+    return place.at("ports" if _fails({**plain, "to": "self"}, reading) else "to")
 
 
 def _fails(words: Mapping[str, object], reading: Reading) -> bool:

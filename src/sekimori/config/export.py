@@ -7,16 +7,20 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from sekimori.config.lines import show_key
-from sekimori.model.address import PortPair, PortRange, format_ports, format_spans, parse_ports
+from sekimori.model.address import PortPair, PortRange, UnixPath, format_ports, format_spans, parse_ports
 from sekimori.model.decision import NamedList, Subject
-from sekimori.model.door import DoorName
+from sekimori.model.destination import ANYWHERE
+from sekimori.model.door import Door, DoorName
 from sekimori.model.errors import Problem
+from sekimori.model.grantwords import words_of_grant
 from sekimori.model.lifetime import Asked, format_duration, format_instant
 from sekimori.model.mapping import Mapping
 from sekimori.model.preset import Preset
 from sekimori.model.schedule import load_zone
 from sekimori.model.snapshot import Snapshot
+from sekimori.model.socks import SocksTerms
 from sekimori.model.target import pair_ports
+from sekimori.model.user import Grant
 
 __all__ = ["export_toml"]
 
@@ -46,6 +50,7 @@ def export_toml(
     counts = f"{_count(len(alive), 'mapping')}, {_count(len(named), 'list')}{left_out}"
     lines = [*_header(zone, now, origin), f"# {counts}."]
     lines += [*_setting_lines(snapshot, zone, now), *_door_lines(snapshot)]
+    lines += [*_link_lines(snapshot), *_user_lines(snapshot, zone)]
     if named:
         lines += ["", "[lists]", *(line for each in named for line in _list_lines(each))]
     for mapping in alive:
@@ -85,11 +90,49 @@ def _door_lines(snapshot: Snapshot) -> Iterator[str]:
         yield "]"
     for name, door in snapshot.doors.items():
         yield from ("", f"[doors.{name}]  # {_owner(door)}")
+        if name is DoorName.SSH:
+            yield from _ssh_lines(door)
+            continue
         yield f"interfaces = {_array(iter(door.interfaces))}"
         if name is DoorName.IGD:
             yield f"version = {door.version}"
         else:
             yield f"nonce = {_quote(door.nonce)}"
+
+
+def _ssh_lines(door: Door) -> Iterator[str]:
+    yield f"listen = {_array(iter(door.listen))}"
+    if door.authorized_keys:
+        yield f"authorized_keys = {_quote(door.authorized_keys)}"
+    if door.grant is not None:
+        yield "[doors.ssh.grant]"
+        yield from _grant_lines(door.grant)
+
+
+def _grant_lines(grant: Grant) -> Iterator[str]:
+    yield from (f"{key} = {_value(value)}" for key, value in words_of_grant(grant).items())
+
+
+def _link_lines(snapshot: Snapshot) -> Iterator[str]:
+    for name, link in sorted(snapshot.links.items()):
+        yield from ("", f"[{show_key(('links', name))}]  # {_owner(link)}", f"to = {_quote(str(link.place))}")
+        for key, values in (("jump", link.jump), ("identity", link.identity), ("host_keys", link.host_keys)):
+            if values:
+                yield f"{key} = {_array(map(str, values))}"
+        if link.config:
+            yield f"config = {_quote(link.config)}"
+        if link.connections != 1:
+            yield f"connections = {link.connections}"
+
+
+def _user_lines(snapshot: Snapshot, zone: str) -> Iterator[str]:
+    for name, user in sorted(snapshot.users.items()):
+        yield from ("", f"[{show_key(('users', name))}]  # {_owner(user)}", "keys = [")
+        yield from (f"    {_quote(line)}," for line in user.keys)
+        yield "]"
+        if user.expires_at is not None:
+            yield f"until = {_quote(format_instant(user.expires_at, load_zone(zone)))}"
+        yield from _grant_lines(user.grant)
 
 
 def _list_lines(named: NamedList) -> Iterator[str]:
@@ -113,8 +156,9 @@ def _words(mapping: Mapping, zone: str, preset: Callable[[str], Preset | None]) 
         **_lifetime(mapping, zone),
         "hours": None if schedule is None else str(schedule),
         "zone": None if schedule is None else schedule.zone,
-        "on": None if mapping.on is None else str(mapping.on),
+        "on": None if mapping.on is None or isinstance(mapping.on, UnixPath) else str(mapping.on),
         "via": None if mapping.via == "auto" else mapping.via,
+        "at": mapping.at,
         "limit": unlimited if limits.per_source is None else str(limits.per_source),
         "limit_total": None if limits.total is None else str(limits.total),
         "max_connections": limits.connections,
@@ -123,11 +167,22 @@ def _words(mapping: Mapping, zone: str, preset: Callable[[str], Preset | None]) 
         "trigger": None if mapping.trigger is None else format_spans(mapping.trigger.ports),
         "hold": None if mapping.trigger is None else format_duration(mapping.trigger.hold),
         "except": format_spans(mapping.excepted).split(",") if mapping.excepted else None,
+        **_socks(mapping.socks),
         "log": mapping.log or None,
         "accept_risk": list(mapping.accepted_risks) or None,
         "paused": mapping.paused or None,
     }
     return {key: value for key, value in said.items() if value is not None}
+
+
+def _socks(terms: SocksTerms | None) -> dict[str, Any]:
+    """Passwords as what they are held against, which a file may hold in their place."""
+    if terms is None:
+        return {}
+    return {
+        "socks_user": [str(each) for each in terms.users] or None,
+        "reach": None if terms.reach == ANYWHERE else str(terms.reach).split(","),
+    }
 
 
 def _way(mapping: Mapping, preset: Callable[[str], Preset | None]) -> dict[str, Any]:
@@ -141,6 +196,8 @@ def _way(mapping: Mapping, preset: Callable[[str], Preset | None]) -> dict[str, 
                     "ports": known.name,
                     "to": host if inside is None else mapping.target.with_port(inside),
                 }
+    if isinstance(mapping.on, UnixPath):
+        return {"ports": str(mapping.on), "to": mapping.target_text}
     return {"ports": format_ports(mapping.ports), "to": host}
 
 

@@ -15,6 +15,7 @@ from sekimori.config.entry import explain, read_entry
 from sekimori.config.gateway import GATEWAY, read_bans
 from sekimori.config.line import read_line
 from sekimori.config.lines import KeyPath, Place, key_lines, last_statement_line
+from sekimori.config.links import read_links
 from sekimori.config.schema import (
     ApiSettings,
     Config,
@@ -25,10 +26,12 @@ from sekimori.config.schema import (
     PolicySettings,
     RelaySettings,
 )
+from sekimori.config.users import read_users
 from sekimori.model.address import Interface, IPNetwork, parse_on
 from sekimori.model.causes import Unreadable, cause, os_cause
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import format_duration, parse_duration
+from sekimori.model.mapping import Owner, OwnerKind
 from sekimori.model.schedule import load_zone
 from sekimori.model.source import LAN, Sources, parse_prefix
 from sekimori.model.words import Reading
@@ -41,7 +44,7 @@ _Readers = Mapping[str, Callable[[Any], object]]
 
 _SECTIONS: Final = (
     *("daemon", "api", "relay", "policy", "network", "line"),
-    *("gateway", "bans", "doors", "lists", "mappings"),
+    *("gateway", "bans", "doors", "links", "users", "lists", "mappings"),
 )
 _SOCKET_BYTES: Final = 107
 """sun_path holds 108 with its closing zero (unix(7))."""
@@ -93,7 +96,7 @@ def parse_config(text: str, path: Path, reading: Reading) -> Config:
     # One file, one owner: without '..', but not resolved, for a symlink outlives what it leads to.
     path = Path(os.path.normpath(path))
     document, lines = _parse_toml(text, str(path))
-    root = Place(str(path), lines)
+    root, owner = Place(str(path), lines), Owner(OwnerKind.FILE, str(path))
     _refuse_unknown(document, root, _SECTIONS)
     daemon = _read_section(DaemonSettings, _DAEMON, document, root.at("daemon"))
     zoned = reading if daemon.zone is None else replace(reading, zone=daemon.zone)
@@ -115,6 +118,8 @@ def parse_config(text: str, path: Path, reading: Reading) -> Config:
         else None,
         bans=read_bans(_table(document, root.at("bans")), root.at("bans"), zoned),
         doors=read_doors(_table(document, root.at("doors")), root.at("doors")),
+        links=read_links(_table(document, root.at("links")), root.at("links"), owner),
+        users=read_users(_table(document, root.at("users")), root.at("users"), owner, zoned),
         lists=_read_lists(document, root.at("lists")),
         mappings=_read_mappings(document, root.at("mappings"), zoned),
         text=text,

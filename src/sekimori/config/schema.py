@@ -14,9 +14,11 @@ from sekimori.model.door import DoorName
 from sekimori.model.lease import NonceRule
 from sekimori.model.lifetime import Asked
 from sekimori.model.linesettings import LineSettings
+from sekimori.model.link import Link
 from sekimori.model.mapping import Owner, OwnerKind
 from sekimori.model.permission import Permission
 from sekimori.model.request import Unsaid, Wish
+from sekimori.model.user import Grant, User
 from sekimori.model.words import FIELDS
 
 __all__ = [
@@ -117,13 +119,20 @@ class BanEntry:
 
 @dataclass(frozen=True, slots=True)
 class DoorSettings:
-    """`[doors.igd]` or `[doors.portmap]`. That the table is there opens the door."""
+    """`[doors.igd]`, `[doors.portmap]` or `[doors.ssh]`. That the table is there opens the door."""
 
-    interfaces: tuple[str, ...]
+    interfaces: tuple[str, ...] = ()
+    """Of igd and portmap."""
     version: int = 1
     """Of igd: which IGD it says it is."""
     nonce: NonceRule = NonceRule.SAME_SOURCE
     """Of portmap: what it does with PCP requests that have another nonce."""
+    listen: tuple[str, ...] = ()
+    """Of ssh: where it answers."""
+    authorized_keys: str = ""
+    """Of ssh: a file of keys beside those of `[users]`."""
+    grant: Grant | None = None
+    """Of ssh: what the keys of that file may do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +152,14 @@ class Entry:
         wish: what it asks for; the words it does not say are UNSAID.
         place: where it stands in the file.
         paused: None when the file does not say.
+        passwords: those of SOCKS users by name, to tell whether what stands was made of them.
     """
 
     name: str
     wish: Wish
     place: Place
     paused: bool | None = None
+    passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def line(self) -> int:
@@ -182,6 +193,8 @@ class Config:
     gateway: GatewaySettings | None = None
     bans: tuple[BanEntry, ...] = ()
     doors: DoorsSection = field(default_factory=DoorsSection)
+    links: Mapping[str, Link] = field(default_factory=dict)
+    users: Mapping[str, User] = field(default_factory=dict)
     lists: Mapping[str, tuple[IPNetwork, ...]] = field(default_factory=dict)
     mappings: tuple[Entry, ...] = ()
     text: str = ""

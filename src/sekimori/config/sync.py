@@ -8,8 +8,10 @@ from typing import Any
 
 from sekimori.config.doors import ask_for_doors
 from sekimori.config.gateway import ask_for_settings
+from sekimori.config.links import ask_for_links
 from sekimori.config.schema import Config, Entry
-from sekimori.config.terms import complete, differing, loses_risk
+from sekimori.config.terms import complete, differing, loses_risk, recognise
+from sekimori.config.users import ask_for_users
 from sekimori.model.causes import cause
 from sekimori.model.decision import Notice
 from sekimori.model.lifetime import Asked
@@ -45,7 +47,8 @@ def plan_sync(
 ) -> Sync:
     """Compare the file with what its owner has in the ledger.
 
-    The asks come in the order gateway and bans, doors, define, close, change, submit. What other owners have
+    The asks come in the order gateway and bans, define, doors, links, users, close, change, submit, so that
+    what is named is there before whatever names it. What other owners have
     is left alone; a name of theirs is asked for all the same, and refused by policy. A word taken out
     of an entry returns to its default. `lifetime` is the default in seconds that policy goes by,
     if another than the file's own. Pausing is the exception: where the file does not say
@@ -59,8 +62,14 @@ def plan_sync(
     case = _Case(config.owner, snapshot, reading.now, expired, default)
     plans = [_plan_entry(entry, case) for entry in config.mappings]
     settings = ask_for_settings(config.owner, config.gateway, config.bans, snapshot, reading.now)
-    doors = ask_for_doors(config.owner, config.doors, snapshot)
-    asks: list[Ask] = [*settings, *doors, *_define_lists(config, snapshot), *_close_gone(config, snapshot)]
+    asks: list[Ask] = [
+        *settings,
+        *_define_lists(config, snapshot),
+        *ask_for_doors(config.owner, config.doors, snapshot),
+        *ask_for_links(config.owner, config.links, snapshot),
+        *ask_for_users(config.owner, config.users, snapshot),
+        *_close_gone(config, snapshot),
+    ]
     asks += [ask for plan in plans for ask in plan.changes]
     asks += [ask for plan in plans for ask in plan.opens]
     return Sync(tuple(asks), tuple(plan.notice for plan in plans if plan.notice is not None))
@@ -120,6 +129,8 @@ def _plan_entry(entry: Entry, case: _Case) -> _Plan:
     stands = case.standing(entry.name)
     ended = stands is None or stands.lifetime.has_ended(now)
     last = case.ended(entry.name) if stands is None else stands
+    if last is not None:
+        want = recognise(want, entry.passwords, last)
     if last is not None and _agrees(last, want, entry):
         return _Plan(notice=_ended_notice(last) if ended else _paused_notice(last, entry))
     if entry.has_passed(now) and last is None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping as MappingABC
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from sekimori.model.address import PortPair, PortSpec
+from sekimori.model.address import PortPair, PortSpec, UnixPath
 from sekimori.model.defaults import HOLD, WHOEVER_TRIGGERS, usual_lifetime
+from sekimori.model.destination import ANYWHERE
 from sekimori.model.lifetime import Asked, Lifetime, parse_duration
 from sekimori.model.limits import Rate
 from sekimori.model.mapping import Mapping
 from sekimori.model.preset import Preset
 from sekimori.model.request import Unsaid, Wish
+from sekimori.model.socks import verify
 from sekimori.model.source import LAN, Sources
 from sekimori.model.target import Target, TargetKind, pair_ports
 
-__all__ = ["complete", "differing", "loses_risk"]
+__all__ = ["complete", "differing", "loses_risk", "recognise"]
 
 _T = TypeVar("_T")
 
@@ -23,12 +26,14 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "schedule": None,
     "on": None,
     "via": "auto",
+    "at": None,
     "total": None,
     "connections": None,
     "proxy_protocol": 0,
     "idle": None,
     "trigger": None,
     "excepted": (),
+    "socks_users": (),
     "log": False,
 }
 """The words whose default hangs on nothing else, as they stand in a wish."""
@@ -44,15 +49,36 @@ def complete(wish: Wish, lifetime: int, now: float) -> Wish:
     said = {name: getattr(wish, name) for name in _DEFAULTS}
     assert not isinstance(wish.specs, Unsaid), "a config entry has its ports"
     lasting = usual_lifetime(wish.specs, preset, lifetime)
+    target = WHOEVER_TRIGGERS if isinstance(wish.target, Unsaid) else wish.target
     return replace(
         wish,
-        target=WHOEVER_TRIGGERS if isinstance(wish.target, Unsaid) else wish.target,
+        target=target,
         sources=_said(wish.sources, Sources.parse(preset.sources if preset else LAN)),
         lifetime=_said(wish.lifetime, Lifetime.lasting(lasting, now)),
         per_source=_said(wish.per_source, limit),
+        reach=_said(wish.reach, ANYWHERE if target.kind is TargetKind.SOCKS else None),
         hold=(_said(wish.hold, None) or HOLD) if _said(wish.trigger, None) else None,
         **{name: _said(value, _DEFAULTS[name]) or _DEFAULTS[name] for name, value in said.items()},
     )
+
+
+def recognise(want: Wish, passwords: MappingABC[str, str], mapping: Mapping) -> Wish:
+    """The wish with the verifiers that stand, for users whose password they were made of.
+
+    Every reading makes another verifier of the same password, with a salt of its own.
+    """
+    if isinstance(want.socks_users, Unsaid) or not want.socks_users or mapping.socks is None:
+        return want
+    stands = {each.name: each for each in mapping.socks.users}
+    users = (
+        stands[each.name]
+        if each.name in stands
+        and each.name in passwords
+        and verify(stands[each.name].text, passwords[each.name].encode())
+        else each
+        for each in want.socks_users
+    )
+    return replace(want, socks_users=tuple(users))
 
 
 def differing(mapping: Mapping, want: Wish) -> Wish:
@@ -72,6 +98,8 @@ def differing(mapping: Mapping, want: Wish) -> Wish:
         # Each inside port is spelled out, so that nothing of the old ports is kept by default.
         changes["specs"] = tuple(PortSpec((pair.protocol,), pair.outside, pair.inside) for pair in pairs)
         changes["preset"] = preset
+        if isinstance(want.on, UnixPath):  # which is part of what is opened
+            changes["on"] = want.on
     if isinstance(want.lifetime, Lifetime) and not _same_lifetime(mapping.lifetime, want.lifetime):
         changes["lifetime"] = want.lifetime
     if not set(want.accepted_risks) <= set(mapping.accepted_risks):
@@ -93,6 +121,7 @@ def _plain_terms(mapping: Mapping) -> dict[str, object]:
         "schedule": mapping.schedule,
         "on": mapping.on,
         "via": mapping.via,
+        "at": mapping.at,
         "per_source": mapping.limits.per_source,
         "total": mapping.limits.total,
         "connections": mapping.limits.connections,
@@ -101,6 +130,8 @@ def _plain_terms(mapping: Mapping) -> dict[str, object]:
         "trigger": mapping.trigger.ports if mapping.trigger else None,
         "hold": mapping.trigger.hold if mapping.trigger else None,
         "excepted": mapping.excepted,
+        "socks_users": mapping.socks.users if mapping.socks else (),
+        "reach": mapping.socks.reach if mapping.socks else None,
         "log": mapping.log,
     }
 

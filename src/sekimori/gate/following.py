@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import replace
 
 from sekimori.model.decision import Made, Notice
+from sekimori.model.errors import Problem
+from sekimori.model.link import RESERVED
 from sekimori.model.mapping import Mapping as PortMapping
 from sekimori.model.request import Ask, Change, Submit
 from sekimori.model.snapshot import Snapshot
@@ -40,7 +42,8 @@ class Following:
         Raises:
             Problem: `no-such-host`, `device-not-found` or `device-ambiguous`.
         """
-        asked = [target for ask in make_asks() if (target := _moving_target(ask)) is not None]
+        snapshot = self._snapshot()
+        asked = [target for ask in make_asks() if (target := _moving_target(ask, snapshot)) is not None]
         pins: dict[Target, Target] = {}
         self._asked_for.update(asked)
         try:
@@ -49,7 +52,7 @@ class Following:
             found = [pin for target, pin in pins.items() if pin != target]
             self._asked_for.update(found)
             asked += found
-            yield lambda: [_pinned(ask, pins) for ask in make_asks()]
+            yield lambda: [_pinned(ask, pins, self._snapshot()) for ask in make_asks()]
         finally:
             self._asked_for -= Counter(asked)
             self._follow(asked)
@@ -89,15 +92,33 @@ class Following:
                 self._devices.follow(target, wanted)
 
 
-def _moving_target(ask: Ask) -> Target | None:
-    """The target of an ask that has to be looked up."""
-    target = ask.wish.target if isinstance(ask, Submit | Change) else None
+def _moving_target(ask: Ask, snapshot: Snapshot) -> Target | None:
+    """The target of an ask that has to be looked up here: beyond a link the far end does that."""
+    if not isinstance(ask, Submit | Change) or _goes_far(ask, snapshot):
+        return None
+    target = ask.wish.target
     looked_up = isinstance(target, Target) and target.kind in (TargetKind.NAME, TargetKind.DEVICE)
     return target if isinstance(target, Target) and looked_up else None
 
 
-def _pinned(ask: Ask, pins: dict[Target, Target]) -> Ask:
-    target = _moving_target(ask)
+def _goes_far(ask: Submit | Change, snapshot: Snapshot) -> bool:
+    """Whether what is asked for is dialled at the far end of a link."""
+    if isinstance(ask.wish.via, str):
+        # A link may be added by the asks themselves; what is no link after all, policy refuses.
+        return ask.wish.via not in RESERVED
+    stands = _standing(ask.ref, snapshot) if isinstance(ask, Change) else None
+    return stands is not None and stands.is_dialled_far
+
+
+def _standing(ref: str, snapshot: Snapshot) -> PortMapping | None:
+    try:
+        return snapshot.find(ref)
+    except Problem:  # policy refuses it by the same words
+        return None
+
+
+def _pinned(ask: Ask, pins: dict[Target, Target], snapshot: Snapshot) -> Ask:
+    target = _moving_target(ask, snapshot)
     if target is None or not isinstance(ask, Submit | Change):
         return ask
     pin = pins.get(target, target)

@@ -37,6 +37,9 @@ __all__ = ["LocalGate"]
 _PAGE = 100
 _SPARING = frozenset({Verb.EXTEND, Verb.PAUSE})
 """Changes that ask nothing new of a plane: neither looked ahead for, nor taken back when it fails."""
+_PASSING = frozenset({"client-away", "link-down", "link-slow"})
+"""Codes of what keeps a mapping from being open only for now: its link is not up yet, or who opened it by a
+session has not been told its port. It stands, and opens by itself."""
 _log = structlog.get_logger("gate")
 
 
@@ -193,7 +196,8 @@ class LocalGate:
                 why = Context(context.actor, context.door, f"taken back: {problem.title()}")
                 await self._take_back(committed, why, (committed.revision,) if committed.pending else (), ())
                 raise problem
-        return [notice for notice in map(self._lingering, final) if notice is not None]
+        found = (notice for change in final for notice in (self._lingering(change), self._awaited(change)))
+        return [notice for notice in found if notice is not None]
 
     def _failure(self, change: Made) -> Problem | None:
         """Why a mapping that should have opened did not, or the gateway or a ban is not there."""
@@ -205,7 +209,24 @@ class LocalGate:
         status = self._engine.status(change.after.id)
         if status.state is not State.FAILED or status.problem is None or change.after.paused:
             return None
+        if status.problem.code in _PASSING:
+            return None
         return Problem("not-applied", name=change.after.name, why=status.problem.titles)
+
+    def _awaited(self, change: Made) -> Notice | None:
+        """Word that what was opened is not open before its link is up."""
+        after = change.after
+        if not isinstance(after, PortMapping) or change.verb in _SPARING or after.lease is not None:
+            return None
+        problem = self._engine.status(after.id).problem
+        if problem is None or problem.code not in _PASSING:
+            return None
+        return Notice(
+            "not-open-yet",
+            f"'{after.name}' is not open yet: {problem.title()}. It opens by itself as soon as it can.",
+            f"「{after.name}」はまだ開いていません: {problem.title('ja')}。"
+            "開けるようになり次第、自動で開きます。",
+        )
 
     def _lingering(self, change: Made) -> Notice | None:
         """Word that what was closed or paused could not be taken away yet."""

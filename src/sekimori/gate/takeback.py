@@ -12,11 +12,13 @@ from sekimori.model.decision import Made, NamedList, Subject, SubjectKind, Verb,
 from sekimori.model.door import Door
 from sekimori.model.events import Committed
 from sekimori.model.gateway import Ban, Gateway
+from sekimori.model.link import Link
 from sekimori.model.mapping import Mapping, Owner
 from sekimori.model.permission import Permissions
 from sekimori.model.request import Context
 from sekimori.model.snapshot import Snapshot
 from sekimori.model.source import parse_prefix
+from sekimori.model.user import User
 
 __all__ = ["collapse", "recollect", "still_standing", "touched_by"]
 
@@ -53,6 +55,10 @@ def _read(kind: SubjectKind, document: MappingABC[str, Any] | None) -> Subject |
             return Door.from_document(document)
         case "permissions":
             return Permissions.from_document(document)
+        case "link":
+            return Link.from_document(document)
+        case "user":
+            return User.from_document(document)
         case "list":
             prefixes = tuple(map(parse_prefix, document["prefixes"]))
             return NamedList(document["name"], Owner.parse(document["owner"]), prefixes)
@@ -107,6 +113,10 @@ def _standing(subject: Subject, snapshot: Snapshot) -> Subject | None:
             return snapshot.doors.get(subject.door)
         case Permissions():
             return snapshot.permissions
+        case Link():
+            return snapshot.links.get(subject.name)
+        case User():
+            return snapshot.users.get(subject.name)
 
 
 def _has_room(after: Subject | None, draft: Snapshot) -> bool:

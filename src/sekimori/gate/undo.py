@@ -15,16 +15,19 @@ from sekimori.model.door import DisableDoor, Door, EnableDoor
 from sekimori.model.errors import Problem
 from sekimori.model.gateway import Ban, Gateway
 from sekimori.model.lifetime import Lifetime, format_instant
+from sekimori.model.link import AddLink, Link, RemoveLink
 from sekimori.model.mapping import Mapping as PortMapping
 from sekimori.model.mapping import Owner, OwnerKind, fold_fields
 from sekimori.model.permission import Permissions, SetPermissions
 from sekimori.model.request import Ask, Change, Close, Configure, Define, LiftBan, PutBan, Submit, Wish
 from sekimori.model.snapshot import Snapshot
 from sekimori.model.source import parse_prefix
+from sekimori.model.user import PutUser, RemoveUser, User
 
 __all__ = ["asks_to_undo", "newest_undoable", "wish_of"]
 
 _BOOKKEEPING = frozenset({"revision", "path", "created_at", "id", "owner"})
+_ASKING_BY_THEMSELVES = frozenset({OwnerKind.DEVICE, OwnerKind.KEY})
 
 
 def asks_to_undo(
@@ -60,6 +63,10 @@ def asks_to_undo(
             asks.append(_undo_door(row, snapshot, later))
         elif row.subject == "permissions":
             asks.append(_undo_permissions(row, snapshot, later))
+        elif row.subject == "link":
+            asks.append(_undo_link(row, snapshot, later))
+        elif row.subject == "user":
+            asks.append(_undo_user(row, snapshot, later))
         else:
             asks.extend(_undo_mapping(revision.number, row, snapshot, later, now, lifetime))
     order = {Define: 0, Close: 1, Change: 2, Submit: 3}
@@ -87,6 +94,7 @@ def wish_of(mapping: PortMapping) -> Wish:
         schedule=mapping.schedule,
         on=mapping.on,
         via=mapping.via,
+        at=mapping.at,
         per_source=mapping.limits.per_source,
         total=mapping.limits.total,
         connections=mapping.limits.connections,
@@ -95,6 +103,8 @@ def wish_of(mapping: PortMapping) -> Wish:
         trigger=mapping.trigger.ports if mapping.trigger else None,
         hold=mapping.trigger.hold if mapping.trigger else None,
         excepted=mapping.excepted,
+        socks_users=mapping.socks.users if mapping.socks else None,
+        reach=mapping.socks.reach if mapping.socks else None,
         log=mapping.log,
         accepted_risks=mapping.accepted_risks,
     )
@@ -147,7 +157,7 @@ def _put_back(
     lifetime: Lifetime | None,
 ) -> Change:
     now_is = current.to_document()
-    changed = [key for key in before if key not in _BOOKKEEPING and before[key] != after.get(key)]
+    changed = [key for key in _changed(before, after) if key not in _BOOKKEEPING]
     moved = [key for key in changed if now_is.get(key) != after.get(key)]
     if moved:
         raise Problem(
@@ -157,7 +167,9 @@ def _put_back(
             later=later(current.id),
             fields=", ".join(fold_fields(moved)),
         )
-    restored = PortMapping.from_document({**now_is, **{key: before[key] for key in changed}})
+    kept = {key: value for key, value in now_is.items() if key not in changed}
+    back = {key: before[key] for key in changed if key in before}
+    restored = PortMapping.from_document({**kept, **back})
     if "lease" in changed:  # it was adopted: its device gets it back
         restored = replace(restored, owner=Owner.parse(before["owner"]))
     if "expires_at" in changed:
@@ -166,6 +178,11 @@ def _put_back(
     if not set(changed) - {"paused"}:
         return Change(current.id, Wish(), paused)
     return Change(current.id, wish_of(restored), paused, restored)
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """The fields in which two documents differ. What a mapping is without, its document may not name."""
+    return [key for key in dict.fromkeys((*before, *after)) if before.get(key) != after.get(key)]
 
 
 def _still_lasting(number: int, mapping: PortMapping, now: float, lifetime: Lifetime | None) -> PortMapping:
@@ -229,6 +246,20 @@ def _undo_permissions(row: JournalRow, snapshot: Snapshot, later: Callable[[str]
     return SetPermissions(None if row.before is None else Permissions.from_document(row.before).rules)
 
 
+def _undo_link(row: JournalRow, snapshot: Snapshot, later: Callable[[str], int]) -> AddLink | RemoveLink:
+    link = Link.from_document(row.before or row.after or {})
+    current = snapshot.links.get(link.name)
+    _refuse_moved(row, None if current is None else current.to_document(), later, "to")
+    return RemoveLink(link.name) if row.before is None else AddLink(link)
+
+
+def _undo_user(row: JournalRow, snapshot: Snapshot, later: Callable[[str], int]) -> PutUser | RemoveUser:
+    user = User.from_document(row.before or row.after or {})
+    current = snapshot.users.get(user.name)
+    _refuse_moved(row, None if current is None else current.to_document(), later, "keys")
+    return RemoveUser(user.name) if row.before is None else PutUser(user)
+
+
 def _refuse_moved(
     row: JournalRow, stands: Mapping[str, Any] | None, later: Callable[[str], int], fields: str
 ) -> None:
@@ -245,9 +276,9 @@ def _refuse_moved(
 def newest_undoable(revisions: Iterable[Revision]) -> Revision | None:
     """The revision that a plain `undo` means, from the newest down.
 
-    The clock's own doings, the network's, and what devices ask for by themselves, are nobody's to undo; and
-    what could not be applied was taken back already: neither that revision nor the one that took it back
-    counts.
+    The clock's own doings, the network's, and what devices and sessions ask for by themselves, are nobody's
+    to undo; and what could not be applied was taken back already: neither that revision nor the one that took
+    it back counts.
     """
     taken_back: list[JournalRow] = []
     for revision in revisions:
@@ -258,7 +289,7 @@ def newest_undoable(revisions: Iterable[Revision]) -> Revision | None:
         void = [back for back in taken_back if any(_takes_back(back, row) for row in rows)]
         if void:
             taken_back = [back for back in taken_back if back not in void]
-        elif revision.actor.kind is OwnerKind.DEVICE:
+        elif revision.actor.kind in _ASKING_BY_THEMSELVES:
             continue
         elif any(row.verb is not Verb.EXPIRE and not _is_rerouting(row) for row in revision.rows):
             return revision
@@ -269,7 +300,7 @@ def _is_rerouting(row: JournalRow) -> bool:
     """Whether only the path is another, which follows from how the network is: nothing can be put back."""
     if row.before is None or row.after is None:
         return False
-    return {key for key in row.after if row.after[key] != row.before.get(key)} <= {"path", "revision"}
+    return set(_changed(row.before, row.after)) <= {"path", "revision"}
 
 
 def _takes_back(back: JournalRow, row: JournalRow) -> bool:

@@ -14,10 +14,12 @@ from sekimori.model.decision import NamedList, Setting, key_of, kind_of
 from sekimori.model.door import Door
 from sekimori.model.errors import Problem
 from sekimori.model.gateway import Ban, Gateway
+from sekimori.model.link import Link
 from sekimori.model.mapping import Mapping, Owner
 from sekimori.model.pending import Pending, Unconfirmed
 from sekimori.model.permission import Permissions
 from sekimori.model.source import parse_prefix
+from sekimori.model.user import User
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -123,6 +125,8 @@ _SETTINGS: Final[dict[str, Callable[[dict[str, Any]], Setting]]] = {
     "ban": Ban.from_document,
     "door": Door.from_document,
     "permissions": Permissions.from_document,
+    "link": Link.from_document,
+    "user": User.from_document,
 }
 
 

@@ -13,7 +13,7 @@ from sekimori.ledger.journal import JournalRow, row_of, storable, subject_id
 from sekimori.ledger.reading import PENDING, UNCONFIRMED
 from sekimori.ledger.schema import claims, journal, lists, mappings, revisions, settings
 from sekimori.ledger.usage import delete_usage
-from sekimori.model.address import Interface
+from sekimori.model.address import Interface, UnixPath
 from sekimori.model.decision import Made, NamedList, Setting, key_of, kind_of
 from sekimori.model.events import Committed
 from sekimori.model.gateway import Ban
@@ -129,10 +129,10 @@ def _claim_values(mapping: Mapping) -> Iterable[dict[str, Any]]:
         yield {
             "mapping_id": mapping.id,
             "position": position,
-            # A pinhole holds ports of a host inside, which meet nobody's ports outside.
-            "protocol": f"hole/{claim.pair.protocol}" if claim.hole else str(claim.pair.protocol),
-            "address": "" if on is None or isinstance(on, Interface) else str(on),
-            "family": 0 if on is None or isinstance(on, Interface) else on.version,
+            # Ports of a host inside, or of another machine, meet nobody's ports outside.
+            "protocol": claim.space,
+            "address": "" if on is None or isinstance(on, Interface | UnixPath) else str(on),
+            "family": 0 if on is None or isinstance(on, Interface | UnixPath) else on.version,
             "first": claim.pair.outside.first,
             "last": claim.pair.outside.last,
             "interface": on.name if isinstance(on, Interface) else "",

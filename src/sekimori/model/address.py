@@ -24,6 +24,7 @@ __all__ = [
     "PortRange",
     "PortSpec",
     "Span",
+    "UnixPath",
     "format_ports",
     "format_spans",
     "looks_like_ports",
@@ -31,6 +32,7 @@ __all__ = [
     "parse_on",
     "parse_ports",
     "parse_spans",
+    "parse_unix_path",
 ]
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -40,6 +42,9 @@ HIGHEST_PORT: Final = 65535
 _SPEC = re.compile(
     r"(?:(?P<protocols>[a-z+]+)/)?(?P<outside>[\d-]+)(?::(?P<inside>[\d-]+))?(?:/(?P<after>[a-z+]+))?"
 )
+_UNIX: Final = "unix:"
+_LONGEST_PATH: Final = 107
+"""Bytes of `sockaddr_un.sun_path` (unix(7)) without the NUL at its end."""
 _INTERFACE = re.compile(r"[a-z][\w.@-]{0,14}", re.ASCII | re.IGNORECASE)  # IFNAMSIZ, linux/if.h
 
 
@@ -72,6 +77,8 @@ class IpProtocol(StrEnum):
     """IPv6 in IPv4 (RFC 4213), IANA's protocol 41 `ipv6`."""
     DMZ = "dmz", 0, False
     """All protocols and ports that no other mapping claims: a DMZ host."""
+    UNIX = "unix", 0, False
+    """Streams of a unix socket, whose path (`UnixPath`) stands in the place of address and port."""
 
 
 _WITHOUT_PORTS: Final = frozenset(str(each) for each in IpProtocol if not each.has_ports)
@@ -87,17 +94,42 @@ class Interface:
         return self.name
 
 
-On = IPAddress | Interface
-"""Where outside ports are claimed: one address, or one interface."""
+@dataclass(frozen=True, slots=True, order=True)
+class UnixPath:
+    """A unix socket by its absolute path. It stands where an address stands, and is of no family."""
+
+    path: str
+
+    @property
+    def version(self) -> int:
+        """The version of IP that it is not an address of."""
+        return 0
+
+    @property
+    def is_unspecified(self) -> bool:
+        """Whether it stands for several: never."""
+        return False
+
+    def __str__(self) -> str:
+        return f"{_UNIX}{self.path}"
+
+
+On = IPAddress | Interface | UnixPath
+"""Where outside ports are claimed: one address, one interface, or one path."""
 
 
 def parse_on(text: str) -> On:
-    """An address, or the name of an interface.
+    """An address, the name of an interface, or `unix:/path`.
 
     Raises:
         Problem: `bad-address`.
     """
     word = text.strip()
+    if word.startswith(_UNIX):
+        try:
+            return parse_unix_path(word)
+        except Unreadable as error:
+            raise Problem("bad-address", text=text, why=error.why) from None
     if ":" in word or not _INTERFACE.fullmatch(word):
         return parse_address(word)
     return Interface(word)
@@ -115,6 +147,24 @@ def parse_address(text: str) -> IPAddress:
         raise Problem("bad-address", text=text, why=cause("not-an-address")) from None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
+
+
+def parse_unix_path(text: str) -> UnixPath:
+    """Read `unix:/run/app.sock`.
+
+    Raises:
+        Unreadable: it is no absolute path of a socket; its cause says why.
+    """
+    path = text.strip().removeprefix(_UNIX)
+    if not path.startswith("/") or path.endswith("/"):
+        raise Unreadable("unix-not-absolute")
+    if not path.isprintable():  # NUL ends a path, and line breaks are for nobody's good
+        raise Unreadable("unix-unprintable")
+    if any(part in (".", "..") for part in path.split("/")):
+        raise Unreadable("unix-dots")
+    if len(path.encode()) > _LONGEST_PATH:
+        raise Unreadable("unix-too-long", most=_LONGEST_PATH)
+    return UnixPath(re.sub("/+", "/", path))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -184,9 +234,7 @@ class PortPair:
     inside: PortRange
 
     def __str__(self) -> str:
-        if not self.protocol.has_ports:
-            return str(self.protocol)
-        return f"{self.protocol}/{_pair_text(self.outside, self.inside)}"
+        return _group_text([str(self.protocol)], self.protocol.has_ports, self.outside, self.inside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +249,7 @@ class PortSpec:
 def parse_ports(text: str) -> tuple[PortSpec, ...]:
     """Read `8080`, `udp/7000-7010`, `tcp+udp/53`, `5136:25565`, `gre`, `dmz`, several with commas.
 
-    Without a protocol, TCP is meant.
+    Without a protocol, TCP is meant. `unix`, whose path is read apart, may have an inside port: `unix:5432`.
 
     Raises:
         Problem: `bad-ports` or `range-mismatch`.
@@ -226,10 +274,7 @@ def format_ports(pairs: Iterable[PortPair]) -> str:
     for pair in pairs:
         key = (pair.protocol.has_ports, pair.outside, pair.inside)
         merged.setdefault(key, []).append(str(pair.protocol))
-    return ",".join(
-        "+".join(names) + (f"/{_pair_text(outside, inside)}" if ported else "")
-        for (ported, outside, inside), names in merged.items()
-    )
+    return ",".join(_group_text(names, *ranges) for ranges, names in merged.items())
 
 
 def parse_spans(text: str) -> tuple[Span, ...]:
@@ -251,6 +296,9 @@ def format_spans(spans: Iterable[Span]) -> str:
 
 
 def _parse_spec(text: str) -> PortSpec:
+    unix, colon, port = text.partition(":")
+    if unix == IpProtocol.UNIX and colon:
+        return PortSpec((IpProtocol.UNIX,), WHOLE, PortRange.parse(port))
     if text and all(word in _WITHOUT_PORTS or word == "ah" for word in text.split("+")):
         return PortSpec(_parse_protocols(text), WHOLE, None)
     match = _SPEC.fullmatch(text)
@@ -285,5 +333,7 @@ def _parse_protocols(text: str) -> tuple[IpProtocol, ...]:
     return tuple(protocol for protocol in IpProtocol if protocol in names)
 
 
-def _pair_text(outside: PortRange, inside: PortRange) -> str:
-    return str(outside) if outside == inside else f"{outside}:{inside}"
+def _group_text(names: list[str], ported: bool, outside: PortRange, inside: PortRange) -> str:
+    """Protocols and their ports. A path outside may lead to a port inside (`unix:5432`)."""
+    leads_to = "" if outside == inside else f":{inside}"
+    return "+".join(names) + (f"/{outside}{leads_to}" if ported else leads_to)

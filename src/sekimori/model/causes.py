@@ -12,10 +12,13 @@ from typing import Final
 
 from sekimori.model.causes_doors import DOORS
 from sekimori.model.causes_gateway import GATEWAY
+from sekimori.model.causes_grants import GRANTS
 from sekimori.model.causes_kernel import KERNEL
 from sekimori.model.causes_kinds import KINDS
 from sekimori.model.causes_line import LINE
+from sekimori.model.causes_links import LINKS
 from sekimori.model.causes_router import ROUTER
+from sekimori.model.causes_ssh import SSH
 
 __all__ = ["CAUSES", "Text", "Unreadable", "cause", "in_language", "near", "os_cause"]
 
@@ -31,6 +34,9 @@ CAUSES: Final[dict[str, tuple[str, str]]] = {
     **LINE,
     **ROUTER,
     **DOORS,
+    **GRANTS,
+    **LINKS,
+    **SSH,
     # -- ports and addresses -------------------------------------------------------------------
     "not-an-address": ("it is neither an IPv4 nor an IPv6 address", "IPv4 でも IPv6 でもありません"),
     "not-ports": (

@@ -10,8 +10,10 @@ from sekimori.model.address import IPNetwork
 from sekimori.model.door import Door
 from sekimori.model.errors import Problem
 from sekimori.model.gateway import Ban, Gateway
+from sekimori.model.link import Link
 from sekimori.model.mapping import Mapping, Owner
 from sekimori.model.permission import Permissions
+from sekimori.model.user import User
 
 __all__ = [
     "GATEWAY_KEY",
@@ -47,6 +49,8 @@ class Verb(StrEnum):
     DOOR = "door"
     PERMIT = "permit"
     ADOPT = "adopt"
+    LINK = "link"
+    USER = "user"
     UNDO = "undo"
 
 
@@ -67,13 +71,13 @@ class NamedList:
         }
 
 
-Setting = Gateway | Ban | Door | Permissions
+Setting = Gateway | Ban | Door | Permissions | Link | User
 """What holds for the whole machine, beside its mappings and lists."""
 
 Subject = Mapping | NamedList | Setting
 """What a change is about."""
 
-SubjectKind = Literal["mapping", "list", "gateway", "ban", "door", "permissions"]
+SubjectKind = Literal["mapping", "list", "gateway", "ban", "door", "permissions", "link", "user"]
 
 
 def kind_of(subject: Subject) -> SubjectKind:
@@ -91,6 +95,10 @@ def kind_of(subject: Subject) -> SubjectKind:
             return "door"
         case Permissions():
             return "permissions"
+        case Link():
+            return "link"
+        case User():
+            return "user"
 
 
 GATEWAY_KEY: Final = "gateway/self"
@@ -117,6 +125,10 @@ def key_of(subject: Subject) -> str:
             return f"door/{subject.door}"
         case Permissions():
             return _PERMISSIONS_KEY
+        case Link():
+            return f"link/{subject.name}"
+        case User():
+            return f"user/{subject.name}"
 
 
 @dataclass(frozen=True, slots=True)

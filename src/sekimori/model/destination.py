@@ -97,16 +97,30 @@ class Destination:
         return cls(host.rstrip("."), ports)
 
     def names(self, host: str, address: IPAddress | None, port: int) -> bool:
-        """Whether it says this place in so many words, and not only by `*`.
+        """Whether it says this place in so many words: by its prefix, or by the whole of its name.
 
         `host` is what was asked for, `address` what that is, where it is known.
         """
-        if self.host == "*" or port not in self.ports:
+        if self._is_pattern or port not in self.ports:
             return False
         network = _network(self.host)
         if network is not None:
             return address is not None and address.version == network.version and address in network
-        return _pattern(self.host).fullmatch(host.lower().rstrip(".")) is not None
+        return _bare(host) == self.host
+
+    def covers(self, host: str, port: int) -> bool:
+        """Whether it is a pattern that this host falls under.
+
+        That does not name what the host turns out to be: whoever writes the names under a pattern chooses
+        their addresses.
+        """
+        return (
+            self._is_pattern and port in self.ports and _pattern(self.host).fullmatch(_bare(host)) is not None
+        )
+
+    @property
+    def _is_pattern(self) -> bool:
+        return "*" in self.host or "?" in self.host
 
     def __str__(self) -> str:
         host = self.host
@@ -138,19 +152,19 @@ class Destinations:
         return cls(tuple(sorted(dict.fromkeys(map(Destination.parse, parts)))))
 
     def allow(self, host: str, address: IPAddress | None, port: int, own: Iterable[IPNetwork] = ()) -> bool:
-        """Whether a place may be reached. A guarded one must be named; of others `*` is enough.
+        """Whether a place may be reached. A guarded one must be named; for others a pattern is enough.
 
-        Ask once with the address None before a name is looked up, and once with each address it has: a name is
-        let through by the first only where some address could still be, and by the second where this one is.
+        Ask once with the address None before a name is looked up, and once with each address it has: a name
+        is let through by the first only where some address could still be, by the second where this one is.
         """
         if any(place.names(host, address, port) for place in self.places):
             return True
-        open_ = any(place.host == "*" and port in place.ports for place in self.places)
+        covered = any(place.covers(host, port) for place in self.places)
         if address is None:
-            return open_ or any(
+            return covered or any(
                 _network(place.host) is not None and port in place.ports for place in self.places
             )
-        return open_ and not is_guarded(address, own)
+        return covered and not is_guarded(address, own)
 
     def __bool__(self) -> bool:
         return bool(self.places)
@@ -165,11 +179,15 @@ ANYWHERE: Final = Destinations((Destination("*"),))
 
 def _split(word: str) -> tuple[str, str, str]:
     if word.startswith("["):
-        host, _, rest = word[1:].partition("]")
-        return host, ":", rest.removeprefix(":")
+        host, bracket, rest = word[1:].partition("]")
+        return (host if bracket and ":" in host else word), ":", rest.removeprefix(":")
     if word.count(":") > 1:  # an IPv6 address or prefix without a port
         return word, "", ""
     return word.partition(":")
+
+
+def _bare(host: str) -> str:
+    return host.lower().rstrip(".")
 
 
 @lru_cache(maxsize=4096)

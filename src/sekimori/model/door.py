@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from sekimori.model.address import IPAddress, PortRange, parse_address
+from sekimori.model.causes import Unreadable, cause
+from sekimori.model.errors import Problem
 from sekimori.model.lease import NonceRule
 from sekimori.model.mapping import Owner
 from sekimori.model.user import Grant
 
-__all__ = ["DisableDoor", "Door", "DoorName", "EnableDoor"]
+__all__ = ["DisableDoor", "Door", "DoorName", "EnableDoor", "ListenAt"]
 
 
 class DoorName(StrEnum):
@@ -25,6 +28,41 @@ class DoorName(StrEnum):
     """An SSH server that only forwards: `ssh -R`, and `-L`, `-D` and `-J` where they are granted."""
 
 
+@dataclass(frozen=True, slots=True)
+class ListenAt:
+    """Where the SSH door answers: a port of one address, or with None of every address."""
+
+    address: IPAddress | None
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> ListenAt:
+        """Read `192.168.1.1:2222`, `[2001:db8::1]:2222`, `*:2222`; `0.0.0.0` and `[::]` are all of a family.
+
+        Raises:
+            Problem: `bad-listen`.
+        """
+        host, colon, port = text.strip().rpartition(":")
+        try:
+            ports = PortRange.parse(port)
+        except Unreadable as error:
+            raise Problem("bad-listen", text=text, why=error.why) from None
+        if not colon or ports.size > 1:
+            raise Problem("bad-listen", text=text, why=cause("listen-form"))
+        if host == "*":
+            return cls(None, ports.first)
+        if ":" in host and not (host.startswith("[") and host.endswith("]")):
+            raise Problem("bad-listen", text=text, why=cause("brackets"))
+        try:
+            return cls(parse_address(host), ports.first)
+        except Problem:
+            raise Problem("bad-listen", text=text, why=cause("not-an-address")) from None
+
+    def __str__(self) -> str:
+        host = "*" if self.address is None else str(self.address)
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
     """A door as it was enabled.
@@ -33,7 +71,7 @@ class Door:
         interfaces: where it answers; on none of them while it leads to the internet.
         version: which IGD it says it is, 1 or 2; of other doors 1.
         nonce: what PCP does with another nonce; of other doors without meaning.
-        listen: of the SSH door: the addresses and ports it answers on (`192.168.1.1:2222`); of others none.
+        listen: of the SSH door: the addresses and ports it answers on, as `ListenAt` reads them.
         authorized_keys: of the SSH door: a file of keys beside those of its users; "" is none.
         grant: of the SSH door: what keys of that file may do, unless their options say less.
         created_at: Unix seconds.

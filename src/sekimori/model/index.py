@@ -23,7 +23,7 @@ _BLOCK: Final = 10
 
 # The keys of ports are plain numbers, which are smaller and hash faster than tuples.
 _BASE: Final = {protocol: number << 16 for number, protocol in enumerate(IpProtocol)}
-_STILL: Final = frozenset({TargetKind.ADDRESS, TargetKind.SELF})
+_STILL: Final = frozenset({TargetKind.ADDRESS, TargetKind.SELF, TargetKind.UNIX})
 
 
 class Index:
@@ -48,7 +48,7 @@ class Index:
 
     @property
     def moving_targets(self) -> Collection[Target]:
-        """Every target that is not one address for good."""
+        """Every target that is not one address for good, and is looked up here."""
         return self._targets.keys()
 
     def put(self, mapping: Mapping) -> None:
@@ -65,9 +65,9 @@ class Index:
                 _add(table, place, key)
         if mapping.path:
             self._planes.setdefault(mapping.plane, {})[key] = mapping
-        for hop in mapping.path[:-1]:
-            self._beyond.setdefault(hop.plane, {})[key] = mapping
-        if mapping.target.kind not in _STILL:
+        for plane in _beyond(mapping):
+            self._beyond.setdefault(plane, {})[key] = mapping
+        if _may_move(mapping):
             self._targets.setdefault(mapping.target, {})[key] = mapping
         if mapping.lease is not None:
             self._leases.setdefault(mapping.owner, {})[key] = mapping
@@ -84,9 +84,9 @@ class Index:
                 _take(table, place, mapping_id)
         if mapping.path:
             _take_member(self._planes, mapping.plane, mapping_id)
-        for hop in mapping.path[:-1]:
-            _take_member(self._beyond, hop.plane, mapping_id)
-        if mapping.target.kind not in _STILL:
+        for plane in _beyond(mapping):
+            _take_member(self._beyond, plane, mapping_id)
+        if _may_move(mapping):
             _take_member(self._targets, mapping.target, mapping_id)
         if mapping.lease is not None:
             _take_member(self._leases, mapping.owner, mapping_id)
@@ -117,7 +117,7 @@ class Index:
         return self._planes.get(plane, {}).values()
 
     def beyond(self, plane: str) -> Collection[Mapping]:
-        """The mappings of other planes that have a hop of this one before theirs."""
+        """The mappings of other planes that have a hop of this one too."""
         return self._beyond.get(plane, {}).values()
 
     def leading_to(self, target: Target) -> Collection[Mapping]:
@@ -145,6 +145,18 @@ class Index:
         if last - first <= _NARROW:
             return self._narrow, range(first, last)
         return self._wide, range(first >> _BLOCK, ((last - 1) >> _BLOCK) + 1)
+
+
+def _beyond(mapping: Mapping) -> set[str]:
+    """The planes of its hops, but for the one that meets its packets."""
+    if len(mapping.path) < 2:  # as of most
+        return set()
+    return {hop.plane for hop in mapping.path if hop.plane != mapping.plane}
+
+
+def _may_move(mapping: Mapping) -> bool:
+    """Whether it leads to what has to be looked up here, now and then."""
+    return mapping.target.kind not in _STILL and not mapping.is_dialled_far
 
 
 def _insides(mapping: Mapping) -> Iterator[tuple[IpProtocol, str, int]]:

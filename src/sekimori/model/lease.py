@@ -50,6 +50,7 @@ class LeaseTerms:
         outbound: asked for by PEER: it lets in one remote peer, and no listener is meant.
         third_party: it leads to another host than the device that asked.
         generation: how often an SSH session has taken it, its first included; 0 of other protocols.
+        any_port: an SSH session asked for whichever port there is, and may be given this one again.
     """
 
     protocol: LeaseProtocol
@@ -59,6 +60,7 @@ class LeaseTerms:
     outbound: bool = False
     third_party: bool = False
     generation: int = 0
+    any_port: bool = False
 
     def to_document(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -70,6 +72,7 @@ class LeaseTerms:
             "outbound": self.outbound,
             "third_party": self.third_party,
             "generation": self.generation,
+            "any_port": self.any_port,
         }
 
     @classmethod
@@ -87,6 +90,7 @@ class LeaseTerms:
             outbound=document["outbound"],
             third_party=document["third_party"],
             generation=document.get("generation", 0),
+            any_port=document.get("any_port", False),
         )
 
 

@@ -1,4 +1,4 @@
-"""Links: named, kept-alive connections to other machines, which mappings may dial through or listen beyond."""
+"""Links: named, kept-alive connections to other machines; mappings dial through them or listen beyond."""
 
 from __future__ import annotations
 
@@ -11,10 +11,20 @@ from urllib.parse import urlsplit
 
 from sekimori.model.causes import cause
 from sekimori.model.errors import Problem
-from sekimori.model.mapping import Owner
+from sekimori.model.lifetime import format_instant
+from sekimori.model.mapping import Mapping, Owner
 from sekimori.model.target import Target
 
-__all__ = ["SSH_DOOR", "AddLink", "Link", "LinkPhase", "RemoveLink", "SshPlace", "check_link_name"]
+__all__ = [
+    "SSH_DOOR",
+    "AddLink",
+    "Link",
+    "LinkPhase",
+    "RemoveLink",
+    "SshPlace",
+    "check_link_name",
+    "client_away",
+]
 
 SSH_DOOR: Final = "@ssh"
 """Stands for a link's name in the path of a port that an SSH client opened at our own door."""
@@ -43,6 +53,13 @@ def check_link_name(text: str) -> str:
     if name in RESERVED:
         raise Problem("bad-name", text=text, why=cause("reserved"))
     return name
+
+
+def client_away(mapping: Mapping) -> Problem:
+    """Why a port of an SSH client leads nowhere while nobody holds it."""
+    end = mapping.lifetime.expires_at
+    until = cause("client-for-good") if end is None else cause("client-until", when=format_instant(end))
+    return Problem("client-away", name=mapping.name, owner=mapping.owner.label, until=until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +93,7 @@ class SshPlace:
             raise Problem("bad-link", text="ssh://…", why=cause("no-passwords"))
         user = parts.username or ""
         if user and not _USER.fullmatch(user):
-            raise Problem("bad-link", text=text, why=cause("not-a-user"))
+            raise Problem("bad-link", text=text, why=cause("not-a-user", name=user))
         return cls(Target.parse_host(host).host, user, port)
 
     def __str__(self) -> str:
@@ -92,7 +109,8 @@ class Link:
         name: in lower case; what `--via` and `--at` take.
         place: the SSH server.
         jump: servers to go through first, in order.
-        identity: files with private keys (or certificates beside them); none takes the agent's and the usual ones.
+        identity: files with private keys (or certificates beside them); none takes the agent's and the
+            usual ones.
         config: the ssh_config(5) file to read; "" is the one of the daemon's user, "none" is none.
         host_keys: the keys the server and each jump may have, `PLACE ALGORITHM BASE64`, one for each that was
             confirmed; `PLACE` is the text of the `SshPlace`. `cert-authority` may stand before the algorithm.

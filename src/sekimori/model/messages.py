@@ -15,9 +15,12 @@ from sekimori.model.messages_devices import DEVICES
 from sekimori.model.messages_doctor import DOCTOR
 from sekimori.model.messages_doors import DOORS
 from sekimori.model.messages_gateway import GATEWAY
+from sekimori.model.messages_grants import GRANTS
 from sekimori.model.messages_kernel import KERNEL_MESSAGES
 from sekimori.model.messages_kinds import KINDS
+from sekimori.model.messages_links import LINKS
 from sekimori.model.messages_router import ROUTER
+from sekimori.model.messages_ssh import SSH
 from sekimori.model.messages_usage import USAGE
 
 __all__ = ["MESSAGES", "Message"]
@@ -32,6 +35,9 @@ MESSAGES: Final[dict[str, Message]] = {
     **DEVICES,
     **DOCTOR,
     **DOORS,
+    **GRANTS,
+    **LINKS,
+    **SSH,
     # -- what is not there (exit 4) ----------------------------------------------
     "no-such-mapping": Message(
         "not-found",

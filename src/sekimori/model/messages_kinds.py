@@ -61,6 +61,22 @@ KINDS: Final[dict[str, Message]] = {
             "外側と内側を同じポート（例: {example}）にし、サービスもそこで待ち受けてください。",
         ),
     ),
+    "way-unfit": Message(
+        "usage",
+        ("cannot open {ports} {how}: {why}", "{do}"),
+        ("{ports} を{how}開けられません: {why}", "{do}"),
+    ),
+    "not-socks": Message(
+        "usage",
+        (
+            "cannot use {key}: this port leads to {target}, and only of a SOCKS port the client names where to",
+            "Leave {key} out, or say --socks in place of --to.",
+        ),
+        (
+            "{key} は使えません: 転送先は {target} です。クライアントが宛先を指定できるのは SOCKS ポートだけです",
+            "{key} を外すか、--to の代わりに --socks を指定してください。",
+        ),
+    ),
     "target-unfit": Message(
         "usage",
         ("cannot open {ports} to {target}: {why}", "Lead it to another target, such as {example}."),

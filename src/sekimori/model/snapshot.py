@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Mapping as MappingABC
 from types import MappingProxyType
+from typing import TypeVar
 from weakref import WeakSet
 
 from sekimori.model.address import IPNetwork, IpProtocol, On, PortRange, looks_like_ports, parse_ports
@@ -16,11 +17,16 @@ from sekimori.model.door import Door, DoorName
 from sekimori.model.errors import Problem
 from sekimori.model.gateway import Ban, Gateway
 from sekimori.model.index import Index
+from sekimori.model.link import Link
 from sekimori.model.mapping import Mapping, Owner
 from sekimori.model.permission import Permissions
 from sekimori.model.target import Target, TargetKind
+from sekimori.model.user import User
 
 __all__ = ["Snapshot"]
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 
 class Snapshot:
@@ -49,6 +55,8 @@ class Snapshot:
         self._bans: MappingABC[IPNetwork, Ban] = MappingProxyType({})
         self._doors: MappingABC[DoorName, Door] = MappingProxyType({})
         self._permissions: Permissions | None = None
+        self._links: MappingABC[str, Link] = MappingProxyType({})
+        self._users: MappingABC[str, User] = MappingProxyType({})
         self._take_settings(settings)
         for mapping in mappings:
             self._own.put(mapping)
@@ -60,6 +68,7 @@ class Snapshot:
         copy._lists, copy._prefixes = self._lists, self._prefixes
         copy._gateway, copy._bans = self._gateway, self._bans
         copy._doors, copy._permissions = self._doors, self._permissions
+        copy._links, copy._users = self._links, self._users
         self._forks.add(copy)
         return copy
 
@@ -108,6 +117,16 @@ class Snapshot:
         """The rules by which devices may open ports; None where nobody wrote any."""
         return self._permissions
 
+    @property
+    def links(self) -> MappingABC[str, Link]:
+        """Every link by its name; the same object until a link is changed."""
+        return self._links
+
+    @property
+    def users(self) -> MappingABC[str, User]:
+        """The users of the SSH door by name; the same object until one is changed."""
+        return self._users
+
     def get(self, mapping_id: str) -> Mapping | None:
         """The mapping of an id."""
         found = self._own.by_id.get(mapping_id)
@@ -127,9 +146,10 @@ class Snapshot:
             yield from self._seen(self._parent.namesakes(key))
 
     def claiming(self, protocol: IpProtocol, port: int) -> Iterator[Mapping]:
-        """The mappings that claim an outside port, on whatever address."""
+        """The mappings that claim an outside port of this machine, on whatever address."""
         for mapping in self._near(protocol, PortRange(port, port)):
-            if any(pair.protocol is protocol and port in pair.outside for pair in mapping.ports):
+            held = (pair.protocol is protocol and port in pair.outside for pair in mapping.ports)
+            if mapping.at is None and any(held):
                 yield mapping
 
     def by_plane(self, plane: str) -> Collection[Mapping]:
@@ -139,7 +159,7 @@ class Snapshot:
         return [*self._seen(self._parent.by_plane(plane)), *self._own.on_plane(plane)]
 
     def beyond(self, plane: str) -> Collection[Mapping]:
-        """The mappings of other planes that have a hop of this one before theirs; likewise."""
+        """The mappings of other planes that have a hop of this one too; likewise."""
         if self._parent is None:
             return self._own.beyond(plane)
         return [*self._seen(self._parent.beyond(plane)), *self._own.beyond(plane)]
@@ -194,7 +214,7 @@ class Snapshot:
         """Other mappings whose claims overlap: (the other, our claim, theirs)."""
         for claim in mapping.claims:
             # Few addresses, and perhaps very many mappings on each: whether two meet is worked out once.
-            meets: dict[tuple[On | None, bool], bool] = {}
+            meets: dict[tuple[On | None, bool, str | None], bool] = {}
             for other in self._near(claim.pair.protocol, claim.pair.outside):
                 place = other.place
                 met = meets.get(place)
@@ -211,22 +231,28 @@ class Snapshot:
         if isinstance(change.subject, NamedList):
             self._define(change.subject.name, change.after)
             return
-        if isinstance(change.subject, Gateway):
-            self._gateway = change.after if isinstance(change.after, Gateway) else None
-            return
-        if isinstance(change.subject, Ban):
-            self._ban(change.subject.prefix, change.after)
-            return
-        if isinstance(change.subject, Door):
-            self._put_door(change.subject.door, change.after)
-            return
-        if isinstance(change.subject, Permissions):
-            self._permissions = change.after if isinstance(change.after, Permissions) else None
+        if not isinstance(change.subject, Mapping):
+            self._apply_setting(change.subject, change.after)
             return
         if isinstance(change.before, Mapping):
             self._replace(change.before.id, None)
         if isinstance(change.after, Mapping):
             self._replace(change.after.id, change.after)
+
+    def _apply_setting(self, subject: Setting, after: object) -> None:
+        match subject:
+            case Gateway():
+                self._gateway = after if isinstance(after, Gateway) else None
+            case Permissions():
+                self._permissions = after if isinstance(after, Permissions) else None
+            case Ban():
+                self._bans = _with(self._bans, subject.prefix, after if isinstance(after, Ban) else None)
+            case Door():
+                self._doors = _with(self._doors, subject.door, after if isinstance(after, Door) else None)
+            case Link():
+                self._links = _with(self._links, subject.name, after if isinstance(after, Link) else None)
+            case User():
+                self._users = _with(self._users, subject.name, after if isinstance(after, User) else None)
 
     def _define(self, name: str, after: object) -> None:
         # Forks share the tables of their parent, so these are replaced and never changed.
@@ -235,21 +261,11 @@ class Snapshot:
             lists[name] = after
         self._lists, self._prefixes = lists, _prefixes(lists)
 
-    def _ban(self, prefix: IPNetwork, after: object) -> None:
-        bans = {key: ban for key, ban in self._bans.items() if key != prefix}
-        if isinstance(after, Ban):
-            bans[prefix] = after
-        self._bans = MappingProxyType(bans)
-
-    def _put_door(self, name: DoorName, after: object) -> None:
-        doors = {key: door for key, door in self._doors.items() if key is not name}
-        if isinstance(after, Door):
-            doors[name] = after
-        self._doors = MappingProxyType(doors)
-
     def _take_settings(self, settings: Iterable[Setting]) -> None:
         bans: dict[IPNetwork, Ban] = {}
         doors: dict[DoorName, Door] = {}
+        links: dict[str, Link] = {}
+        users: dict[str, User] = {}
         for setting in settings:
             match setting:
                 case Gateway():
@@ -260,7 +276,12 @@ class Snapshot:
                     doors[setting.door] = setting
                 case Ban():
                     bans[setting.prefix] = setting
+                case Link():
+                    links[setting.name] = setting
+                case User():
+                    users[setting.name] = setting
         self._bans, self._doors = MappingProxyType(bans), MappingProxyType(doors)
+        self._links, self._users = MappingProxyType(links), MappingProxyType(users)
 
     def _replace(self, mapping_id: str, after: Mapping | None) -> None:
         before = self.get(mapping_id)
@@ -325,6 +346,15 @@ class Snapshot:
         """Every name in lower case that holds `part`; of a fork, also some that are gone."""
         found = {name for name in self._own.names if part in name}
         return found if self._parent is None else found | self._parent._names_with(part)
+
+
+def _with(table: MappingABC[_K, _V], key: _K, value: _V | None) -> MappingABC[_K, _V]:
+    """Another table with a value in place of what a key had, or with None without it.
+
+    Forks share the tables of their parent, so these are replaced and never changed.
+    """
+    kept = {each: held for each, held in table.items() if each != key}
+    return MappingProxyType(kept if value is None else {**kept, key: value})
 
 
 def _prefixes(lists: MappingABC[str, NamedList]) -> MappingABC[str, tuple[IPNetwork, ...]]:

@@ -16,7 +16,9 @@ from sekimori.model.errors import Problem
 __all__ = ["SocksTerms", "Verifier", "make_verifier", "verify"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
+_VERIFIER: Final = re.compile(r"scrypt\$(1024|2048|4096|8192|16384)\$(?:[0-9a-f]{2}){4,64}\$[0-9a-f]{64}")
 _COST: Final = 1024
+"""scrypt's N: 3 ms for each attempt. A relay judges them between flows, and N = 16384 would be felt there."""
 _SHORTEST: Final = 8
 
 
@@ -66,8 +68,10 @@ def make_verifier(text: str, salt: bytes) -> Verifier:
     """
     name, _, password = text.partition(":")
     if not _NAME.fullmatch(name):
-        raise Problem("bad-value", key="socks_user", text=name, why=cause("not-a-user"))
+        raise Problem("bad-value", key="socks_user", text=name, why=cause("not-a-user", name=name))
     if password.startswith("scrypt$"):
+        if not _VERIFIER.fullmatch(password):
+            raise Problem("bad-value", key="socks_user", text=name, why=cause("not-a-verifier"))
         return Verifier(name, password)
     if len(password) < _SHORTEST:
         raise Problem("bad-value", key="socks_user", text=name, why=cause("password-short", least=_SHORTEST))

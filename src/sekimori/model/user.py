@@ -7,7 +7,7 @@ from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sekimori.model.address import IPAddress, PortRange, parse_address
+from sekimori.model.address import IPAddress, IpProtocol, PortRange, parse_address
 from sekimori.model.causes import Unreadable, cause
 from sekimori.model.destination import NOWHERE, Destinations
 from sekimori.model.errors import Problem
@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 _NAME: Final = re.compile(r"[a-z_][a-z0-9._-]{0,31}")
+_UNLIMITED: Final = Limits()
 _HOUR: Final = 3600
 _DAY: Final = 24 * _HOUR
 
@@ -56,7 +57,8 @@ class Grant:
         lifetime: seconds that a port stands; a client that asks again has it for as long again.
         hold: seconds that a port stays its owner's after the session is gone.
         limits: of each port: rates of new connections, and how many at one time.
-        quota: bytes, in and out, that all ports of the user may carry in `quota_every` seconds; None is no bound.
+        quota: bytes, in and out, that all ports of the user may carry in `quota_every` seconds; None is no
+            bound.
         destinations: where `-L`, `-D` and `-J` may lead.
         sessions: SSH connections at one time.
         accepted_risks: dangers that may be opened to anyone, by the names that refusals of `open` tell.
@@ -68,7 +70,7 @@ class Grant:
     sources: Sources | None = None
     lifetime: int = _DAY
     hold: int = _HOUR
-    limits: Limits = Limits()
+    limits: Limits = _UNLIMITED
     quota: int | None = None
     quota_every: int = 30 * _DAY
     destinations: Destinations = NOWHERE
@@ -83,7 +85,7 @@ class Grant:
             "most": self.most,
             "from": None if self.sources is None else str(self.sources),
             "for": format_duration(self.lifetime),
-            "hold": format_duration(self.hold),
+            "hold": self.hold,
             "limit": _text(self.limits.per_source),
             "limit_total": _text(self.limits.total),
             "max_connections": self.limits.connections,
@@ -101,14 +103,14 @@ class Grant:
         Raises:
             Problem, KeyError, ValueError: the document is not a grant.
         """
-        on, sources, get = document["on"], document["from"], document.get
+        on, sources = document["on"], document["from"]
         return cls(
             ports=parse_port_ranges(document["ports"]),
             on=None if on is None else tuple(map(parse_address, on)),
             most=document["most"],
             sources=None if sources is None else Sources.parse(sources),
             lifetime=parse_duration(document["for"]),
-            hold=parse_duration(document["hold"]),
+            hold=document["hold"],
             limits=Limits(
                 _rate(document["limit"]), _rate(document["limit_total"]), document["max_connections"]
             ),
@@ -116,7 +118,7 @@ class Grant:
             quota_every=parse_duration(document["quota_every"]),
             destinations=Destinations.parse(document["to"]),
             sessions=document["sessions"],
-            accepted_risks=tuple(get("accept_risk", ())),
+            accepted_risks=tuple(document["accept_risk"]),
         )
 
 
@@ -190,10 +192,12 @@ class Bind:
         host: the address as the client gave it; "", "localhost" and "*" name none.
         port: 0 is any; a user who asks for any gets back one that no session of the user holds now.
         grant: what the user may do.
-        permitted: `permitlisten` of the key that was used (`host:port` as OpenSSH has them); None is no such option.
+        permitted: `permitlisten` of the key that was used (`host:port` as OpenSSH has them); None is no such
+            option.
         held: ids of mappings that living sessions hold now: not to be given again for port 0.
         avoid: ports that were found to be in use on this machine.
         description: how the session calls itself: the login name and the address it came from.
+        protocol: TCP, or UDP for clients that are Sekimori too.
     """
 
     host: str
@@ -203,14 +207,23 @@ class Bind:
     held: frozenset[str] = frozenset()
     avoid: frozenset[int] = frozenset()
     description: str = ""
+    protocol: IpProtocol = IpProtocol.TCP
 
 
 @dataclass(frozen=True, slots=True)
 class Unbind:
-    """A session holds a port no more. `keep` leaves it to its user for the hold of the grant, else it closes."""
+    """A session holds a port no more.
+
+    Attributes:
+        ref: the mapping's id; of one that is gone, nothing is left to do.
+        keep: seconds that it stays its user's, though no longer than it would have; 0 closes it.
+        generation: the lease that the session held (`LeaseTerms.generation`): where another session has taken
+            it since, it stands. 0 is whichever there is.
+    """
 
     ref: str
     keep: int = 0
+    generation: int = 0
 
 
 def parse_port_ranges(text: str) -> tuple[PortRange, ...]:

@@ -12,44 +12,57 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from sekimori.model.address import (
+    IpProtocol,
+    On,
     PortRange,
     PortSpec,
     Span,
+    UnixPath,
     looks_like_ports,
     parse_on,
     parse_ports,
     parse_spans,
+    parse_unix_path,
 )
-from sekimori.model.causes import cause, near
+from sekimori.model.causes import Unreadable, cause, near
+from sekimori.model.destination import Destinations
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Asked, Lifetime, parse_duration, parse_instant
 from sekimori.model.limits import Rate
+from sekimori.model.link import check_link_name
 from sekimori.model.mapping import check_name
 from sekimori.model.preset import Preset
 from sekimori.model.request import UNSAID, Unsaid, Wish
 from sekimori.model.schedule import Schedule, load_zone
+from sekimori.model.socks import Verifier, make_verifier
 from sekimori.model.source import Sources
-from sekimori.model.target import Target, parse_target
+from sekimori.model.target import Target, TargetKind, parse_target
 
 __all__ = ["FIELDS", "Reading", "parse_wish", "read_lifetime"]
 
 _T = TypeVar("_T")
 
 
+def _no_salt() -> bytes:
+    raise RuntimeError("this reader was given no salts, so it cannot read passwords")
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What reading words takes: the time, the local zone, and the presets."""
+    """What reading words takes: the time, the local zone, the presets, and a new salt for each password."""
 
     now: float
     zone: str
     preset: Callable[[str], Preset | None]
     suggest: Callable[[str], tuple[str, ...]] = lambda _name: ()
+    salt: Callable[[], bytes] = _no_salt
 
 
 FIELDS: Final = (
     "name",
     "ports",
     "to",
+    "socks",
     "from",
     "for",
     "until",
@@ -57,6 +70,7 @@ FIELDS: Final = (
     "hours",
     "on",
     "via",
+    "at",
     "limit",
     "limit_total",
     "max_connections",
@@ -65,6 +79,8 @@ FIELDS: Final = (
     "trigger",
     "hold",
     "except",
+    "socks_user",
+    "reach",
     "log",
     "accept_risk",
 )
@@ -92,7 +108,7 @@ def parse_wish(fields: MappingABC[str, object], reading: Reading) -> Wish:
         Problem: the first word that cannot be read, by its own code.
     """
     said = {key: value for key, value in fields.items() if value is not None}
-    specs, preset = _read_ports(said, reading)
+    specs, preset, path = _read_ports(said, reading)
     target, inside = _read_target(said)
     return Wish(
         name=check_name(_word(said, "name")) if "name" in said else UNSAID,
@@ -103,8 +119,9 @@ def parse_wish(fields: MappingABC[str, object], reading: Reading) -> Wish:
         sources=Sources.parse(_listed(said, "from")) if "from" in said else UNSAID,
         lifetime=read_lifetime(said, reading),
         schedule=_optional(said, "hours", lambda text: Schedule.parse(text, reading.zone)),
-        on=_optional(said, "on", parse_on),
+        on=_read_on(said, path),
         via=_word(said, "via").lower() if "via" in said else UNSAID,
+        at=_optional(said, "at", check_link_name),
         per_source=_optional(said, "limit", Rate.parse),
         total=_optional(said, "limit_total", Rate.parse),
         connections=_optional(said, "max_connections", _count),
@@ -113,6 +130,8 @@ def parse_wish(fields: MappingABC[str, object], reading: Reading) -> Wish:
         trigger=_spans(said, "trigger"),
         hold=_optional(said, "hold", parse_duration),
         excepted=_spans(said, "except"),
+        socks_users=_read_users(said, reading),
+        reach=Destinations.parse(_listed(said, "reach")) if "reach" in said else UNSAID,
         log=_read_switch(said, "log"),
         accepted_risks=_read_risks(said),
     )
@@ -141,20 +160,64 @@ def read_lifetime(said: MappingABC[str, object], reading: Reading) -> Lifetime |
 
 def _read_ports(
     said: MappingABC[str, object], reading: Reading
-) -> tuple[tuple[PortSpec, ...] | Unsaid, Preset | Unsaid | None]:
+) -> tuple[tuple[PortSpec, ...] | Unsaid, Preset | Unsaid | None, UnixPath | None]:
+    """What is to be opened: ports, those of a preset, or a path."""
     if "ports" not in said:
-        return UNSAID, UNSAID
+        return UNSAID, UNSAID, None
     text = _listed(said, "ports")
+    if text.startswith("unix:/"):
+        return parse_ports(IpProtocol.UNIX), None, _read_path(text)
     if not text or looks_like_ports(text):
-        return parse_ports(text), None
+        return parse_ports(text), None, None
     preset = reading.preset(text)
     if preset is None:
         raise Problem("no-such-preset", name=text, near=near(reading.suggest(text)))
-    return tuple(spec for ports in preset.ports for spec in parse_ports(ports)), preset
+    return tuple(spec for ports in preset.ports for spec in parse_ports(ports)), preset, None
+
+
+def _read_path(text: str) -> UnixPath:
+    try:
+        if "," in text:  # where ports stand several, and whether it is one more or in the path is a guess
+            raise Unreadable("unix-alone")
+        return parse_unix_path(text)
+    except Unreadable as error:
+        raise Problem("bad-ports", text=text, why=error.why) from None
+
+
+def _read_on(said: MappingABC[str, object], path: UnixPath | None) -> On | Unsaid | None:
+    """The place that was said; of what is opened by its path it is the path, and of new ports no path."""
+    on = _optional(said, "on", parse_on)
+    if path is None:
+        return on
+    if on not in (UNSAID, None, path):
+        raise Problem("exclusive", first="--on", second=str(path))
+    return path
 
 
 def _read_target(said: MappingABC[str, object]) -> tuple[Target | Unsaid, PortRange | None]:
+    if _read_switch(said, "socks") is True:
+        if "to" in said:
+            raise Problem("exclusive", first="--to", second="--socks")
+        return Target.parse_host(TargetKind.SOCKS), None
     return parse_target(_word(said, "to")) if "to" in said else (UNSAID, None)
+
+
+def _read_users(said: MappingABC[str, object], reading: Reading) -> tuple[Verifier, ...] | Unsaid | None:
+    """Who may, from `NAME:PASSWORD` each. A password may hold a comma, so a text that has one is one user."""
+    if "socks_user" not in said:
+        return UNSAID
+    value = said["socks_user"]
+    texts = [_word({"socks_user": each}, "socks_user") for each in _each(value)]
+    if [text.lower() for text in texts] in ([], ["none"], [""]):
+        return None
+    users = {each.name: each for each in (make_verifier(text, reading.salt()) for text in texts)}
+    if len(users) < len(texts):
+        raise Problem("bad-value", key="socks_user", text=", ".join(sorted(users)), why=cause("user-twice"))
+    return tuple(sorted(users.values()))
+
+
+def _each(value: object) -> list[object]:
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _read_proxy_protocol(said: MappingABC[str, object]) -> int | Unsaid:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from sekimori.model.causes import cause
@@ -11,6 +11,7 @@ from sekimori.model.door import DisableDoor, EnableDoor
 from sekimori.model.errors import Problem
 from sekimori.model.lease import Adopt, Obtain, Release
 from sekimori.model.lifetime import Lifetime
+from sekimori.model.link import AddLink, RemoveLink
 from sekimori.model.mapping import Mapping
 from sekimori.model.permission import SetPermissions
 from sekimori.model.request import (
@@ -29,13 +30,16 @@ from sekimori.model.request import (
 )
 from sekimori.model.snapshot import Snapshot
 from sekimori.model.source import LAN
+from sekimori.model.user import Bind, PutUser, RemoveUser, Unbind
 from sekimori.policy.allocate import choose_path, fallback_notice, router_notice
+from sekimori.policy.bind import decide_bind, decide_unbind
 from sekimori.policy.case import Case, refuse_foreign, refuse_own_only
 from sekimori.policy.checks import check_terms, known_lists, refuse_conflicts
 from sekimori.policy.doors import decide_disable_door, decide_enable_door, decide_set_permissions
 from sekimori.policy.gateway import decide_configure, decide_lift_ban, decide_put_ban
 from sekimori.policy.lease import decide_adopt, decide_obtain, decide_release
 from sekimori.policy.line import line_notice
+from sekimori.policy.links import decide_add_link, decide_remove_link, refuse_links_in_use
 from sekimori.policy.ownership import refuse_foreign_target
 from sekimori.policy.rules import Rules
 from sekimori.policy.terms import (
@@ -44,9 +48,33 @@ from sekimori.policy.terms import (
     new_mapping,
     permit_notice,
     preset_notice,
+    socks_notice,
 )
+from sekimori.policy.users import decide_put_user, decide_remove_user, refuse_shared_keys
 
 __all__ = ["decide"]
+
+_OneChange = (
+    Submit
+    | Change
+    | Renew
+    | Reroute
+    | Close
+    | Define
+    | Configure
+    | PutBan
+    | LiftBan
+    | Obtain
+    | Release
+    | Adopt
+    | DisableDoor
+    | SetPermissions
+    | AddLink
+    | RemoveLink
+    | Bind
+    | Unbind
+)
+"""Asks that come to one change at most."""
 
 
 def decide(
@@ -68,10 +96,11 @@ def decide(
     notices: list[Notice] = []
     try:
         for ask in asks:
-            change = _decide_one(ask, case, notices)
-            if change is not None:
+            for change in _changes_of(ask, case, notices):
                 case.draft.apply(change)
                 changes.append(change)
+        refuse_links_in_use(changes, case.draft)
+        refuse_shared_keys(changes, case.draft)
         for mapping in _touched(changes, case.draft):
             check_terms(mapping, case.draft, rules, now)
             refuse_foreign_target(mapping, context.actor, rules)
@@ -82,7 +111,22 @@ def decide(
     return Allow(tuple(changes), tuple(notices))
 
 
-def _decide_one(ask: Ask, case: Case, notices: list[Notice]) -> Made | None:
+def _changes_of(ask: Ask, case: Case, notices: list[Notice]) -> Iterator[Made]:
+    """What an ask comes to: most to one change or none."""
+    match ask:
+        case EnableDoor():
+            yield from decide_enable_door(ask, case, notices)
+        case PutUser():
+            yield from decide_put_user(ask, case)
+        case RemoveUser():
+            yield from decide_remove_user(ask, case)
+        case _:
+            change = _decide_one(ask, case, notices)
+            if change is not None:
+                yield change
+
+
+def _decide_one(ask: _OneChange, case: Case, notices: list[Notice]) -> Made | None:
     match ask:
         case Submit():
             return _decide_submit(ask, case, notices)
@@ -102,6 +146,10 @@ def _decide_one(ask: Ask, case: Case, notices: list[Notice]) -> Made | None:
             return decide_release(ask, case)
         case Adopt():
             return decide_adopt(ask, case)
+        case Bind():
+            return decide_bind(ask, case)
+        case Unbind():
+            return decide_unbind(ask, case)
         case Reroute():
             return _decide_reroute(ask, case)
         case _:
@@ -109,7 +157,7 @@ def _decide_one(ask: Ask, case: Case, notices: list[Notice]) -> Made | None:
 
 
 def _decide_setting(
-    ask: Configure | PutBan | LiftBan | EnableDoor | DisableDoor | SetPermissions,
+    ask: Configure | PutBan | LiftBan | DisableDoor | SetPermissions | AddLink | RemoveLink,
     case: Case,
     notices: list[Notice],
 ) -> Made | None:
@@ -120,12 +168,14 @@ def _decide_setting(
             return decide_put_ban(ask, case)
         case LiftBan():
             return decide_lift_ban(ask, case)
-        case EnableDoor():
-            return decide_enable_door(ask, case, notices)
         case DisableDoor():
             return decide_disable_door(ask, case)
         case SetPermissions():
             return decide_set_permissions(ask, case)
+        case AddLink():
+            return decide_add_link(ask, case)
+        case RemoveLink():
+            return decide_remove_link(ask, case)
 
 
 def _decide_submit(ask: Submit, case: Case, notices: list[Notice]) -> Made:
@@ -137,7 +187,7 @@ def _decide_submit(ask: Submit, case: Case, notices: list[Notice]) -> Made:
         mapping = replace(mapping, created_at=old.created_at, paused=old.paused, preset=old.preset)
         mapping = replace(mapping, lease=old.lease)
     _refuse_taken_name(mapping, case.draft)
-    mapping = replace(mapping, path=choose_path(mapping, case.rules))
+    mapping = replace(mapping, path=choose_path(mapping, case.draft, case.rules))
     found = (
         defaults_notice(ask.wish, mapping),
         preset_notice(ask.wish),
@@ -162,7 +212,7 @@ def _decide_change(ask: Change, case: Case, notices: list[Notice]) -> Made | Non
         _refuse_taken_name(after, case.draft)
     if after == before:
         return None
-    after = replace(after, path=choose_path(after, case.rules))
+    after = replace(after, path=choose_path(after, case.draft, case.rules))
     if after.path != before.path:
         found = (fallback_notice(after, case.rules), router_notice(after, case.rules))
         notices += [notice for notice in found if notice is not None]
@@ -178,7 +228,7 @@ def _decide_reroute(ask: Reroute, case: Case) -> Made | None:
     if before is None:  # it ended meanwhile
         return None
     try:
-        after = replace(before, path=choose_path(before, case.rules))
+        after = replace(before, path=choose_path(before, case.draft, case.rules))
     except Problem:
         return None
     return None if after == before else Made(Verb.CHANGE, before, after)
@@ -224,11 +274,13 @@ def _renewed(lifetime: Lifetime, ask: Renew, now: float) -> Lifetime:
 def _permit_notices(changes: Sequence[Made], draft: Snapshot) -> list[Notice]:
     """What is to be said of permits as things stand when every ask is in: one may switch the firewall on."""
     pairs = [(made.before, made.after) for made in changes]
-    found = [
-        permit_notice(before if isinstance(before, Mapping) else None, after, draft)
+    stood = [
+        (before if isinstance(before, Mapping) else None, after)
         for before, after in pairs
         if isinstance(after, Mapping)
     ]
+    found = [permit_notice(before, after, draft) for before, after in stood]
+    found += [socks_notice(before, after) for before, after in stood]
     return [notice for notice in found if notice is not None]
 
 

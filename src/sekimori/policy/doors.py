@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
+from sekimori.model.address import IPAddress, IpProtocol, PortPair, PortRange
+from sekimori.model.addresskind import kind_of
 from sekimori.model.causes import cause
+from sekimori.model.claim import Claim
 from sekimori.model.decision import Made, Notice, Verb
-from sekimori.model.door import DisableDoor, DoorName, EnableDoor
+from sekimori.model.door import DisableDoor, Door, DoorName, EnableDoor, ListenAt
 from sekimori.model.errors import Problem
-from sekimori.model.mapping import OwnerKind
+from sekimori.model.mapping import MappingKind, OwnerKind
 from sekimori.model.network import Network
 from sekimori.model.permission import Permissions, SetPermissions
+from sekimori.model.user import Grant
 from sekimori.policy.case import Case, refuse_foreign, refuse_own_only
+from sekimori.policy.users import check_grant, strangers_rejudged
 
 __all__ = ["decide_disable_door", "decide_enable_door", "decide_set_permissions", "why_not_on"]
 
@@ -27,17 +33,37 @@ def why_not_on(interface: str, door: DoorName, network: Network) -> Problem | No
     return None
 
 
-def decide_enable_door(ask: EnableDoor, case: Case, notices: list[Notice]) -> Made | None:
-    """Let devices ask at a door.
+def decide_enable_door(ask: EnableDoor, case: Case, notices: list[Notice]) -> Iterator[Made]:
+    """Let devices ask at a door, or clients at that of SSH; ports of the door's keys follow another grant.
 
     Raises:
-        Problem: `not-permitted`, `managed-by-file`, `door-on-wan` or `missing`.
+        Problem: `not-permitted`, `managed-by-file`, `door-on-wan`, `missing`, `bad-listen`, `bad-value`,
+            `port-taken` or `no-such-list`.
     """
     wanted = ask.door
     refuse_own_only(cause("do-door", name=wanted.name), case)
     before = case.draft.doors.get(wanted.door)
     if before is not None:
         refuse_foreign(before, "do-edit", case)
+    if wanted.door is DoorName.SSH:
+        _check_ssh(wanted, case, notices)
+    else:
+        _check_interfaces(wanted, case, notices)
+    actor = case.context.actor
+    takes_over = before is None or actor.kind is OwnerKind.FILE
+    after = replace(
+        wanted,
+        owner=wanted.owner if case.undoing else actor if takes_over or before is None else before.owner,
+        created_at=int(case.now) if before is None else before.created_at,
+    )
+    if after == before:
+        return
+    yield Made(Verb.DOOR, before, after)
+    if before is not None and before.grant != after.grant:
+        yield from strangers_rejudged(before.grant or Grant(), after.grant or Grant(), case)
+
+
+def _check_interfaces(wanted: Door, case: Case, notices: list[Notice]) -> None:
     if not wanted.interfaces:
         example = f"sekimori door enable {wanted.door} --on lan0"
         raise Problem("missing", key="--on", example=example)
@@ -48,14 +74,52 @@ def decide_enable_door(ask: EnableDoor, case: Case, notices: list[Notice]) -> Ma
             raise problem
         if problem is not None:  # a LAN may come: a bridge that is made later, an adapter that is plugged in
             notices.append(_absent(problem))
-    actor = case.context.actor
-    takes_over = before is None or actor.kind is OwnerKind.FILE
-    after = replace(
-        wanted,
-        owner=wanted.owner if case.undoing else actor if takes_over or before is None else before.owner,
-        created_at=int(case.now) if before is None else before.created_at,
+
+
+def _check_ssh(wanted: Door, case: Case, notices: list[Notice]) -> None:
+    if not wanted.listen:
+        raise Problem("missing", key="--on", example="sekimori door enable ssh --on 192.168.1.1:2222")
+    places = [ListenAt.parse(text) for text in wanted.listen]
+    for place in places:
+        _refuse_taken(place, case)
+    file = wanted.authorized_keys
+    if file and (not file.startswith("/") or "\0" in file):
+        why = cause("path-not-absolute", path=file)
+        raise Problem("bad-value", key="authorized_keys", text=file, why=why)
+    if wanted.grant is not None:
+        check_grant(wanted.grant, case)
+    network = case.rules.machine.network()
+    outside = [place for place in places if _is_met_from_outside(place.address, network)]
+    if outside:
+        notices.append(_outside_notice(outside))
+
+
+def _refuse_taken(place: ListenAt, case: Case) -> None:
+    """Refuse a port that a mapping has. One that only lets packets in to it is welcome."""
+    ports = PortRange(place.port, place.port)
+    ours = Claim(PortPair(IpProtocol.TCP, ports, ports), place.address)
+    for other in case.draft.claiming(IpProtocol.TCP, place.port):
+        theirs = next((each for each in other.claims if ours.overlaps(each)), None)
+        if theirs is not None and other.kind is not MappingKind.PERMIT:
+            name, owner = other.name, other.owner.label
+            raise Problem("port-taken", claim=str(ours), name=name, owner=owner, theirs=str(theirs))
+
+
+def _is_met_from_outside(address: IPAddress | None, network: Network) -> bool:
+    if address is None or address.is_unspecified:
+        return True
+    return network.is_wan_address(address) or kind_of(address).is_public
+
+
+def _outside_notice(places: list[ListenAt]) -> Notice:
+    where = ", ".join(map(str, places))
+    return Notice(
+        "ssh-door-outside",
+        f"On {where} the SSH door may be reached from the internet. It takes no passwords: whoever has a key "
+        "of one of its users comes in, and nobody else.",
+        f"SSH の窓口（{where}）にはインターネットからも接続できることがあります。パスワードは使えず、"
+        "入れるのは登録したユーザーの鍵を持つ人だけです。",
     )
-    return None if after == before else Made(Verb.DOOR, before, after)
 
 
 def decide_disable_door(ask: DisableDoor, case: Case) -> Made | None:

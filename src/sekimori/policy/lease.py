@@ -19,7 +19,7 @@ from sekimori.model.mapping import Mapping, Owner, OwnerKind
 from sekimori.model.permission import USUAL, Permission, allowed_outside, first_fit, rule_text
 from sekimori.model.snapshot import Snapshot
 from sekimori.model.source import Sources
-from sekimori.model.target import Target
+from sekimori.model.target import Target, TargetKind
 from sekimori.policy.allocate import choose_name, choose_path
 from sekimori.policy.case import Case, refuse_foreign, refuse_own_only
 from sekimori.policy.line import line_has
@@ -97,12 +97,14 @@ def decide_adopt(ask: Adopt, case: Case) -> Made:
     """Make a lease the actor's own.
 
     Raises:
-        Problem: `no-such-mapping`, `not-permitted`, `not-a-lease`.
+        Problem: `no-such-mapping`, `not-permitted`, `not-a-lease`, `not-adoptable`.
     """
     before = case.draft.find(ask.ref)
     refuse_own_only(cause("do-adopt", name=before.name), case)
     if before.lease is None:
         raise Problem("not-a-lease", name=before.name, owner=before.owner.label)
+    if before.target.kind is TargetKind.CLIENT:
+        raise Problem("not-adoptable", name=before.name, owner=before.owner.label)
     lifetime = ask.lifetime or Lifetime.lasting(case.rules.lifetime, case.now)
     after = replace(before, owner=case.context.actor, lease=None, lifetime=lifetime)
     return Made(Verb.ADOPT, before, after)
@@ -123,7 +125,7 @@ def _leads_there(mapping: Mapping, ask: Obtain) -> bool:
 def _opened(ask: Obtain, case: Case) -> Mapping:
     device = case.context.actor
     elsewhere = _goes_elsewhere(ask, case)
-    rule, outside = _choose_outside(ask, case)
+    rule, outside = _choose_outside(ask, _spaces(ask, case, others=elsewhere), case)
     _refuse_beyond(rule, device, case.draft)
     mapping = Mapping(
         id=case.rules.new_id(),
@@ -137,7 +139,7 @@ def _opened(ask: Obtain, case: Case) -> Mapping:
         lease=replace(ask.terms, third_party=elsewhere),
     )
     mapping = replace(mapping, name=choose_name(mapping, case.draft))
-    return replace(mapping, path=choose_path(mapping, case.rules))
+    return replace(mapping, path=choose_path(mapping, case.draft, case.rules))
 
 
 def _renewed(ask: Obtain, before: Mapping, case: Case) -> Mapping:
@@ -152,6 +154,8 @@ def _renewed(ask: Obtain, before: Mapping, case: Case) -> Mapping:
     rule = _rule(ask, outside, case)
     if not rule.allow:  # the rules have changed since
         raise Problem("lease-refused", ports=ask.wish, why=rule_text(rule, ask.ports, _wished(ask)))
+    if elsewhere and not rule.others:
+        raise _not_there(ask, case)
     description = ask.terms.description or before.lease.description
     terms = replace(ask.terms, description=description, third_party=elsewhere)
     after = replace(
@@ -164,7 +168,7 @@ def _renewed(ask: Obtain, before: Mapping, case: Case) -> Mapping:
     )
     if (after.ports, after.target, after.sources) == (before.ports, before.target, before.sources):
         return after
-    return replace(after, path=choose_path(after, case.rules))
+    return replace(after, path=choose_path(after, case.draft, case.rules))
 
 
 def _is_as_good(before: Mapping, after: Mapping, case: Case) -> bool:
@@ -196,21 +200,23 @@ def _find_rule(ask: Obtain, outside: PortRange, case: Case) -> Permission | None
 
 
 def _goes_elsewhere(ask: Obtain, case: Case) -> bool:
-    """Whether the ask leads to another host than the asker; refused unless a rule says that this asker may.
+    """Whether the ask leads to another host than the asker, for which a rule must allow others.
 
-    A permission for others still does not reach beyond the LAN, nor to this machine.
+    Such a rule still does not reach beyond the LAN, nor to this machine.
     """
     device = case.context.actor
     # That the source is the device's is what the door has proved before it asked.
     if ask.inside == ask.asker.address or ask.inside in case.rules.owned(device):
         return False
     network = case.rules.machine.network()
-    rule = _find_rule(ask, PortRange(ask.ports.first, ask.ports.last), case)
-    near = network.lan_of(ask.inside) is not None and not network.is_own(ask.inside)
-    if rule is None or not (rule.allow and rule.others and near):
-        what = cause("do-open-to", target=str(ask.inside))
-        raise Problem("not-permitted", what=what, who=device.label)
+    if network.lan_of(ask.inside) is None or network.is_own(ask.inside):
+        raise _not_there(ask, case)
     return True
+
+
+def _not_there(ask: Obtain, case: Case) -> Problem:
+    what = cause("do-open-to", target=str(ask.inside))
+    return Problem("not-permitted", what=what, who=case.context.actor.label)
 
 
 def _rules(case: Case) -> tuple[Permission, ...]:
@@ -223,9 +229,10 @@ def _refuse_beyond(rule: Permission, device: Owner, snapshot: Snapshot) -> None:
         raise Problem("lease-quota", who=device.label, most=rule.most)
 
 
-def _choose_outside(ask: Obtain, case: Case) -> tuple[Permission, PortRange]:
-    """The outside ports of a new lease: those wished for, or others that are free and allowed."""
-    spaces = _spaces(ask, case)
+def _choose_outside(
+    ask: Obtain, spaces: list[tuple[Permission, PortRange]], case: Case
+) -> tuple[Permission, PortRange]:
+    """The outside ports of a new lease: those wished for, or others that are free and in one of `spaces`."""
     taken: Mapping | None = None
     tried = 0
     for rule, first in islice(_candidates(ask, spaces, case), _TRIES):
@@ -254,10 +261,19 @@ def _wished(ask: Obtain) -> PortRange:
     return PortRange(first, first + ask.ports.size - 1)
 
 
-def _spaces(ask: Obtain, case: Case) -> list[tuple[Permission, PortRange]]:
-    """The outside ports that the rules let this ask have, each with the rule that says so."""
+def _spaces(ask: Obtain, case: Case, *, others: bool) -> list[tuple[Permission, PortRange]]:
+    """The outside ports that the rules let this ask have, each with the rule that says so.
+
+    `others` wants rules that let a device open ports to other hosts, and refuses the ask where none does.
+    """
     device, description = case.context.actor, ask.terms.description
-    return allowed_outside(_rules(case), ask.protocol, ask.ports, device, ask.asker, description)
+    found = allowed_outside(_rules(case), ask.protocol, ask.ports, device, ask.asker, description)
+    if not others:
+        return found
+    reaching = [(rule, ports) for rule, ports in found if rule.others]
+    if not reaching:
+        raise _not_there(ask, case)
+    return reaching
 
 
 def _candidates(

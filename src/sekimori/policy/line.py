@@ -35,7 +35,9 @@ def line_notice(mapping: Mapping, rules: Rules) -> Notice | None:
 
 def _is_met_by_ipv4(mapping: Mapping) -> bool:
     """Whether it is meant to be reached by IPv4 too."""
-    if mapping.kind is MappingKind.PINHOLE or not mapping.ports[0].protocol.has_ports:
+    if mapping.at is not None or mapping.kind is MappingKind.PINHOLE:
+        return False
+    if not mapping.ports[0].protocol.has_ports:
         return False
     return not isinstance(mapping.on, ipaddress.IPv6Address)
 

@@ -26,6 +26,10 @@ def find_loop(mapping: Mapping) -> Claim | None:
 
     The kernel plane does not listen: there, such a mapping is a permit for a service of this machine.
     """
+    if mapping.at is not None or mapping.link is not None:
+        return None  # another machine dials or listens: there its own addresses mean others
+    if mapping.on is not None and mapping.on == mapping.target.unix:
+        return mapping.claims[0]
     if not any(_listens_at(mapping.on, target) for target in _own_targets(mapping)):
         return None
     straight = (claim for claim in mapping.claims if claim.pair.outside == claim.pair.inside)

@@ -123,15 +123,19 @@ def _admits(sources: tuple[IPNetwork, ...] | None, source: IPAddress) -> bool:
 
 
 class _Way(NamedTuple):
-    """An outside port by which a relay leads to where the caller is, and who may come by it."""
+    """An outside port by which a relay leads to where the caller is, and who may come by it.
+
+    It may be at the far end of a link.
+    """
 
     port: int
     on: On | None
+    at: str | None
     sources: frozenset[IPNetwork] | None
 
     def holds(self, other: _Way) -> bool:
         """Whether whoever came by the other way can come by this one as they did."""
-        if self.port != other.port or self.on not in (None, other.on):
+        if (self.port, self.at) != (other.port, other.at) or self.on not in (None, other.on):
             return False
         return self.sources is None or (other.sources is not None and other.sources <= self.sources)
 
@@ -143,10 +147,10 @@ def _ways(snapshot: Snapshot, caller: Caller, now: float) -> Iterator[_Way]:
     if caller.destination in _LOOPBACK:
         hosts |= {"self", "localhost"}
     for mapping in snapshot.by_plane(_RELAY):
-        if mapping.target.host not in hosts or not mapping.wants_open(now):
+        if mapping.target.host not in hosts or mapping.is_dialled_far or not mapping.wants_open(now):
             continue
         sources = mapping.sources.resolve(snapshot.lists)
         for pair in mapping.ports:
             if pair.protocol is IpProtocol.TCP and caller.dport in pair.inside:
                 port = pair.outside.first + caller.dport - pair.inside.first
-                yield _Way(port, mapping.on, None if sources is None else frozenset(sources))
+                yield _Way(port, mapping.on, mapping.at, None if sources is None else frozenset(sources))

@@ -13,6 +13,8 @@ from sekimori.model.errors import Problem
 from sekimori.model.mapping import Mapping
 from sekimori.model.preset import Preset
 from sekimori.model.snapshot import Snapshot
+from sekimori.model.target import TargetKind
+from sekimori.policy.dangers import OPEN_PROXY
 from sekimori.policy.rules import Rules
 
 __all__ = ["find_dangers", "refuse_danger"]
@@ -20,17 +22,39 @@ __all__ = ["find_dangers", "refuse_danger"]
 _FEW: Final = 64
 """Up to so many ports are asked about one by one."""
 
+_SOCKETS: Final = {
+    "docker.sock": 2375,
+    "podman.sock": 2375,
+    "containerd.sock": 2375,
+    ".s.PGSQL.5432": 5432,
+    "mysqld.sock": 3306,
+    "mysql.sock": 3306,
+    "redis.sock": 6379,
+    "redis-server.sock": 6379,
+    "mongodb-27017.sock": 27017,
+}
+"""Unix sockets by their usual names, and the TCP port of the same service."""
+
 _ANYONE: Final = {"en": "anyone", "ja": "だれでも"}
 
 
 def find_dangers(mapping: Mapping, rules: Rules) -> Iterator[Preset]:
     """The dangerous services behind a mapping, by its outside and inside ports; some more than once.
 
-    Both sides count: 2222 that leads to port 22 is SSH, and so is 22 that leads to 2222.
+    Both sides count: 2222 that leads to port 22 is SSH, and so is 22 that leads to 2222. Whether a link lies
+    between does not matter. A service that is known by its unix socket counts by the port it has elsewhere;
+    whether a SOCKS port is an open proxy is not told by its number (`dangers.refuse_exposure`).
     """
+    path = mapping.target.unix
+    known = None if path is None else _SOCKETS.get(path.path.rpartition("/")[2])
+    if known is not None and (preset := rules.danger_for("tcp", known)) is not None:
+        yield preset
     for pair in mapping.ports:
         for ports in dict.fromkeys((pair.inside, pair.outside)):
-            yield from _dangers_among(ports, str(pair.protocol), rules.danger_for)
+            found = _dangers_among(ports, str(pair.protocol), rules.danger_for)
+            if mapping.target.kind is TargetKind.SOCKS:
+                found = (preset for preset in found if preset.danger != OPEN_PROXY)
+            yield from found
 
 
 def refuse_danger(mapping: Mapping, snapshot: Snapshot, rules: Rules) -> None:

@@ -59,6 +59,7 @@ class Rules:
         connected: by whom a TCP port of this machine is used now: addresses and ports.
         owned: the addresses that a device is proved to have; a device may open ports to these only.
         line: what is known of the line to the internet; None is nothing.
+        used: bytes that all ports of a user of the SSH door have carried within its quota's time.
     """
 
     new_id: Callable[[], str]
@@ -72,3 +73,4 @@ class Rules:
     owned: Callable[[Owner], frozenset[IPAddress]] = lambda _owner: frozenset()
     router: Router | None = None
     line: Callable[[], Line | None] = lambda: None
+    used: Callable[[str], int] = lambda _user: 0

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeVar
 
-from sekimori.model.address import PortPair, PortSpec, Span
+from sekimori.model.address import On, PortPair, PortSpec, Span, UnixPath
 from sekimori.model.causes import cause
 from sekimori.model.decision import Notice
 from sekimori.model.defaults import HOLD, LONGEST_HOLD, WHOEVER_TRIGGERS, usual_lifetime
+from sekimori.model.destination import ANYWHERE
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Lifetime, format_duration
 from sekimori.model.limits import Limits, Rate
@@ -16,13 +17,21 @@ from sekimori.model.mapping import Mapping, MappingKind, Owner, Trigger
 from sekimori.model.preset import Preset
 from sekimori.model.request import UNSAID, Unsaid, Wish
 from sekimori.model.snapshot import Snapshot
+from sekimori.model.socks import SocksTerms
 from sekimori.model.source import LAN, Sources
 from sekimori.model.target import Target, TargetKind, pair_ports
 from sekimori.policy.allocate import choose_name
 from sekimori.policy.kinds import check_kind
 from sekimori.policy.rules import Rules
 
-__all__ = ["changed_mapping", "defaults_notice", "new_mapping", "permit_notice", "preset_notice"]
+__all__ = [
+    "changed_mapping",
+    "defaults_notice",
+    "new_mapping",
+    "permit_notice",
+    "preset_notice",
+    "socks_notice",
+]
 
 _T = TypeVar("_T")
 
@@ -52,11 +61,13 @@ def new_mapping(
         schedule=_said(wish.schedule, None),
         on=_said(wish.on, None),
         via=_said(wish.via, "auto"),
+        at=_said(wish.at, None),
         limits=_limits(wish, Limits(per_source=_preset_limit(preset))),
         proxy_protocol=_said(wish.proxy_protocol, 0),
         idle=_said(wish.idle, None),
         trigger=trigger,
         excepted=_excepted(wish, ()),
+        socks=_socks(wish, target, None),
         log=_said(wish.log, False),
         accepted_risks=wish.accepted_risks,
         preset=preset.name if preset else None,
@@ -86,13 +97,15 @@ def changed_mapping(before: Mapping, wish: Wish, paused: bool | None) -> Mapping
         sources=_said(wish.sources, before.sources),
         lifetime=_said(wish.lifetime, before.lifetime),
         schedule=_said(wish.schedule, before.schedule),
-        on=_said(wish.on, before.on),
+        on=_changed_on(before, wish),
         via=_said(wish.via, before.via),
+        at=_said(wish.at, before.at),
         limits=_limits(wish, before.limits),
         proxy_protocol=_said(wish.proxy_protocol, before.proxy_protocol),
         idle=_said(wish.idle, before.idle),
         trigger=trigger,
         excepted=_excepted(wish, before.excepted),
+        socks=_socks(wish, target, before.socks),
         log=_said(wish.log, before.log),
         accepted_risks=tuple(sorted({*before.accepted_risks, *wish.accepted_risks})),
         preset=preset,
@@ -106,6 +119,17 @@ def defaults_notice(wish: Wish, mapping: Mapping) -> Notice | None:
     """Word that the sources were left to us, and how to let others in."""
     if not isinstance(wish.sources, Unsaid) or mapping.sources.anyone:
         return None
+    if isinstance(mapping.on, UnixPath):  # there the file's mode says who may
+        return None
+    if mapping.at is not None:
+        return Notice(
+            "sources-defaulted",
+            f"'{mapping.name}' admits the machine at the far end of '{mapping.at}' and private networks "
+            "there only; for others say --from PREFIX, or --from anyone for the internet.",
+            f"「{mapping.name}」に入れるのは、リンク「{mapping.at}」の先のマシン自身と、そこの LAN からだけ"
+            "です。ほかを入れるには --from アドレス/プレフィックス、インターネット全体なら --from anyone を"
+            "指定してください。",
+        )
     return Notice(
         "sources-defaulted",
         f"'{mapping.name}' admits the local network only; for others say --from PREFIX or --from anyone.",
@@ -134,6 +158,23 @@ def permit_notice(before: Mapping | None, after: Mapping, snapshot: Snapshot) ->
         f"ゲートウェイのファイアウォールがないため、「{after.name}」は開いている間だけ接続元を絞ります。閉じると、"
         "だれでも入れる状態に戻ります。ほかを閉じるには: sekimori gateway enable --firewall",
     )
+
+
+def socks_notice(before: Mapping | None, after: Mapping) -> Notice | None:
+    """Word that the passwords of a SOCKS port can be read on their way, where that is beyond the LAN."""
+    if not _tells_passwords(after) or (before is not None and _tells_passwords(before)):
+        return None
+    return Notice(
+        "cleartext-passwords",
+        f"SOCKS encrypts nothing: whoever is on the way to '{after.name}' reads the passwords and what goes "
+        "through it. From beyond networks that you trust, come by SSH or a VPN.",
+        f"SOCKS は暗号化されません。「{after.name}」までの経路では、パスワードも通信の中身も読まれます。"
+        "信頼できるネットワークの外からは、SSH か VPN 経由で使ってください。",
+    )
+
+
+def _tells_passwords(mapping: Mapping) -> bool:
+    return mapping.socks is not None and bool(mapping.socks.users) and not mapping.sources.is_lan
 
 
 def _is_kernels_permit(mapping: Mapping) -> bool:
@@ -170,13 +211,32 @@ def _target(wish: Wish, trigger: Trigger | None, before: Target | None) -> Targe
     return target
 
 
+def _socks(wish: Wish, target: Target, before: SocksTerms | None) -> SocksTerms | None:
+    """Who may use a SOCKS port and where to: as said, else as it stood; of other ports nothing."""
+    if target.kind is not TargetKind.SOCKS:
+        for key, value in (("--socks-user", wish.socks_users), ("--reach", wish.reach)):
+            if value not in (UNSAID, None, ()):
+                raise Problem("not-socks", key=key, target=str(target))
+        return None
+    stood = before or SocksTerms()
+    users = stood.users if isinstance(wish.socks_users, Unsaid) else wish.socks_users or ()
+    reach = stood.reach if isinstance(wish.reach, Unsaid) else wish.reach
+    return SocksTerms(users, ANYWHERE if reach is None else reach)
+
+
+def _changed_on(before: Mapping, wish: Wish) -> On | None:
+    if isinstance(wish.on, Unsaid) and isinstance(before.on, UnixPath) and not isinstance(wish.specs, Unsaid):
+        return None  # ports take the place of its path
+    return _said(wish.on, before.on)
+
+
 def _excepted(wish: Wish, before: tuple[Span, ...]) -> tuple[Span, ...]:
     return before if isinstance(wish.excepted, Unsaid) else wish.excepted or ()
 
 
 def _changed_ports(before: Mapping, wish: Wish, target: Target) -> tuple[PortPair, ...]:
     if isinstance(wish.specs, Unsaid):
-        if wish.inside is None:
+        if wish.inside is None and (target.kind.has_ports or before.is_straight):
             return before.ports
         specs = tuple(PortSpec((pair.protocol,), pair.outside, None) for pair in before.ports)
         return pair_ports(specs, wish.inside, str(target))

@@ -12,12 +12,12 @@ from sekimori.model.errors import Problem
 from sekimori.model.mapping import Mapping as PortMapping
 from sekimori.model.snapshot import Snapshot
 from sekimori.model.source import LAN, Sources
-from sekimori.model.target import TargetKind
+from sekimori.model.target import Target, TargetKind
 from sekimori.reconcile.devices import Devices
 from sekimori.reconcile.names import Names
 from sekimori.reconcile.ports import Ground, Plane, Wanted
 
-__all__ = ["Desired", "Want"]
+__all__ = ["WHATEVER", "Desired", "Want"]
 
 Want = tuple[str, Wanted, str]
 """The plane, what is wanted of it, and the fingerprint of that."""
@@ -25,6 +25,9 @@ Want = tuple[str, Wanted, str]
 _FIXED: Final = frozenset({(), (LAN,)})
 """Names of lists that nobody can define anew."""
 _MOST_RESOLVED: Final = 4096
+
+WHATEVER: Final = ("*",)
+"""The targets of a mapping whose client names where it leads."""
 
 
 class Desired:
@@ -71,7 +74,7 @@ class Desired:
         return found
 
     def beyond(self, plane: str, wanted: Mapping[str, Want]) -> dict[str, tuple[Wanted, str]]:
-        """Of what is wanted on other planes, that which has a hop of this one before theirs."""
+        """Of what is wanted on other planes, that which has a hop of this one too."""
         fingerprint = self._planes[plane].fingerprint
         ids = (mapping.id for mapping in self._snapshot().beyond(plane))
         return {key: (wanted[key][1], fingerprint(wanted[key][1])) for key in ids if key in wanted}
@@ -84,7 +87,12 @@ class Desired:
         )
 
     def targets(self, mapping: PortMapping) -> tuple[str, ...]:
-        """The numeric addresses a mapping leads to now, best first."""
+        """Where a mapping leads now, best first: numeric addresses, or what a link's far end is asked for.
+
+        What only a client names, by SOCKS or in its own session, stands as one target all the same.
+        """
+        if mapping.is_dialled_far:
+            return (_far_target(mapping.target),)
         match mapping.target.kind:
             case TargetKind.SELF:
                 return ("127.0.0.1", "::1")
@@ -96,6 +104,10 @@ class Desired:
                 return self._devices.addresses(mapping.target)
             case TargetKind.SUFFIX | TargetKind.TRIGGER:
                 return (mapping.target.host,)  # whoever has it; the plane knows them when they come
+            case TargetKind.UNIX:
+                return (_path_of(mapping.target),)
+            case TargetKind.SOCKS | TargetKind.CLIENT:
+                return WHATEVER
 
     def obstacle(self, mapping: PortMapping) -> Problem | None:
         """Why a mapping that should be open cannot be wanted."""
@@ -103,6 +115,8 @@ class Desired:
             why, able = cause("no-such-plane"), ", ".join(self._planes) or cause("none")
             via = " → ".join(map(str, mapping.path)) or mapping.via
             return Problem("no-plane", name=mapping.name, via=via, why=why, able=able)
+        if mapping.is_dialled_far:
+            return None
         if mapping.target.kind is TargetKind.NAME and not self.targets(mapping):
             return self._names.problem(mapping.target.host)
         if mapping.target.kind is TargetKind.DEVICE:
@@ -137,6 +151,23 @@ class Desired:
                 self._resolved.clear()
             found = self._resolved[sources] = sources.resolve(self._lists)
         return found
+
+
+def _far_target(target: Target) -> str:
+    """What the far end of a link is asked for; it looks a name up by itself."""
+    match target.kind:
+        case TargetKind.SELF:
+            return "localhost"  # the far machine, by whichever of its loopback addresses answers
+        case TargetKind.UNIX:
+            return _path_of(target)
+        case TargetKind.SOCKS | TargetKind.CLIENT:
+            return WHATEVER[0]
+        case _:
+            return target.host
+
+
+def _path_of(target: Target) -> str:
+    return target.host.removeprefix("unix:")
 
 
 @lru_cache(maxsize=8192)

@@ -225,7 +225,7 @@ class Engine:
             self._backoff.succeeded(_EVERYTHING)
         for name, plane in self._planes.items():
             here = {key: (want, mark) for key, (hop, want, mark) in wanted.items() if hop == name}
-            # A router before us, which comes after the planes here, opens only what would be taken.
+            # What comes after the planes here, a link or a router before us, opens only what would be taken.
             beyond = self._desired.beyond(name, wanted)
             here |= {key: want for key, want in beyond.items() if key not in failed}
             several |= {key: want for key, (want, _) in beyond.items()}

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sekimori.model.actual import State
 from sekimori.model.decision import NamedList, Subject, Verb, key_of
 from sekimori.model.errors import Problem
-from sekimori.model.mapping import Hop, Mapping
+from sekimori.model.mapping import Mapping
 from sekimori.model.request import Ask, Change, Close, Context, Renew, Submit, Wish
 from sekimori.model.snapshot import Snapshot
 from sekimori.planes.memory import MemoryPlane
@@ -46,8 +46,10 @@ _Shape = dict[str, Subject]
 
 def subjects_of(snapshot: Snapshot) -> dict[str, Subject]:
     """Everything that stands, by key."""
-    settings = (snapshot.gateway, *snapshot.bans.values(), *snapshot.doors.values(), snapshot.permissions)
-    standing = (*snapshot, *snapshot.named_lists, *(each for each in settings if each is not None))
+    alone = (each for each in (snapshot.gateway, snapshot.permissions) if each is not None)
+    tables = (snapshot.bans, snapshot.doors, snapshot.links, snapshot.users)
+    several = (each for table in tables for each in table.values())
+    standing = (*snapshot, *snapshot.named_lists, *alone, *several)
     return {key_of(each): each for each in standing}
 
 
@@ -98,8 +100,9 @@ class PipelineMachine(RuleBasedStateMachine):
         return {key: _without_bookkeeping(each) for key, each in standing.items()}
 
     def planes(self) -> list[MemoryPlane]:
-        """The plane of this machine, and that of the router before it where there is one."""
-        return [plane for plane in (self.world.plane, self.world.router) if plane is not None]
+        """The plane of this machine, that of links, and that of the router before it where there is one."""
+        planes = (self.world.plane, self.world.links, self.world.router)
+        return [plane for plane in planes if plane is not None]
 
     def attempt(self, *asks: Ask, context: Context = ALICE) -> None:
         """Ask; it is done, or nothing was changed."""
@@ -244,7 +247,8 @@ class PipelineMachine(RuleBasedStateMachine):
         refused = {key for plane in planes for key in plane.refuses}
         wanted = {m.id: m for m in self.world.ledger.snapshot if m.wants_open(now)}
         for plane in planes:
-            here = {key: each for key, each in wanted.items() if Hop(plane.name) in each.path}
+            hops = {key: {hop.plane for hop in each.path} for key, each in wanted.items()}
+            here = {key: each for key, each in wanted.items() if plane.name in hops[key]}
             for key in (here.keys() | plane.held.keys()) - refused:
                 assert key in here, f"{key} is held by {plane.name}, and nobody wants it"
                 assert key in plane.held, f"{key} is wanted, and not held by {plane.name}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -11,18 +11,14 @@ from hypothesis.strategies import SearchStrategy
 
 from sekimori.model.address import (
     WHOLE,
-    Interface,
     IPAddress,
-    IPNetwork,
     IpProtocol,
-    On,
     PortPair,
     PortRange,
-    Span,
 )
-from sekimori.model.claim import Claim
 from sekimori.model.decision import Made, NamedList, Verb
 from sekimori.model.defaults import LONGEST_HOLD, WHOEVER_TRIGGERS
+from sekimori.model.destination import ANYWHERE, Destinations
 from sekimori.model.gateway import Ban, Gateway
 from sekimori.model.lifetime import Lifetime
 from sekimori.model.limits import Limits, Rate
@@ -30,8 +26,23 @@ from sekimori.model.mapping import Hop, Mapping, Owner, OwnerKind, Trigger
 from sekimori.model.request import Context
 from sekimori.model.schedule import Schedule, Window
 from sekimori.model.snapshot import Snapshot
+from sekimori.model.socks import SocksTerms, Verifier
 from sekimori.model.source import Sources
 from sekimori.model.target import Target
+from sekimori.testing.strategies_places import (
+    addresses,
+    claims,
+    interfaces,
+    is_one_host,
+    outside_addresses,
+    places,
+    port_pairs,
+    port_ranges,
+    prefixes,
+    spans,
+    unix_paths,
+    whole,
+)
 
 __all__ = [
     "addresses",
@@ -60,6 +71,7 @@ __all__ = [
     "spans",
     "targets",
     "triggers",
+    "unix_paths",
     "words",
 ]
 
@@ -69,9 +81,9 @@ NOW: Final = 1_800_000_000
 _WORDS_WITH_A_MEANING: Final = {"anyone", "lan", "self", "auto", "none", "trigger"}
 _ZONES: Final = ("UTC", "Asia/Tokyo", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe")
 _TCP, _UDP, _SCTP = IpProtocol.TCP, IpProtocol.UDP, IpProtocol.SCTP
-_PROTOCOLS: Final = ((_TCP,), (_UDP,), (_TCP, _UDP), (_SCTP,), (_UDP, _SCTP))
 _PORTLESS: Final = (IpProtocol.GRE, IpProtocol.ESP, IpProtocol.SIX_IN_FOUR)
 _DAY: Final = 24 * 60
+_SOCKS: Final = Target.parse_host("socks")
 
 
 def words() -> SearchStrategy[str]:
@@ -107,38 +119,6 @@ def instants() -> SearchStrategy[int]:
     return st.integers(NOW - 365 * 86400, NOW + 365 * 86400)
 
 
-def addresses() -> SearchStrategy[IPAddress]:
-    """Addresses that one host can have, v4-mapped ones left out (they are read as IPv4)."""
-    return st.ip_addresses().filter(_is_one_host)
-
-
-def outside_addresses() -> SearchStrategy[IPAddress | None]:
-    """What a mapping listens on: one address, all of a family, or all. The few repeat often."""
-    few = ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "0.0.0.0", "::")
-    return st.none() | st.sampled_from([ipaddress.ip_address(text) for text in few]) | addresses()
-
-
-def interfaces() -> SearchStrategy[Interface]:
-    """Interfaces; the few repeat often."""
-    few = st.sampled_from(["eth0", "eth1", "ppp0"])
-    return (few | st.from_regex(r"[a-zA-Z][a-zA-Z0-9_.@-]{0,14}", fullmatch=True).filter(_is_one)).map(
-        Interface
-    )
-
-
-def places() -> SearchStrategy[On | None]:
-    """Where outside ports are claimed: addresses, interfaces, or everywhere."""
-    return outside_addresses() | interfaces()
-
-
-def prefixes() -> SearchStrategy[IPNetwork]:
-    """Prefixes of any length but zero."""
-    return st.one_of(
-        st.builds(_prefix, st.ip_addresses(v=4), st.integers(1, 32)),
-        st.builds(_prefix, st.ip_addresses(v=6), st.integers(1, 128)),
-    ).filter(lambda prefix: getattr(prefix.network_address, "ipv4_mapped", None) is None)
-
-
 def sources() -> SearchStrategy[Sources]:
     """Anyone, or prefixes and lists; also nobody."""
     some = st.builds(
@@ -153,8 +133,9 @@ def sources() -> SearchStrategy[Sources]:
 
 
 def targets() -> SearchStrategy[Target]:
-    """An address, a DNS name, a device, a suffix, this machine, or whoever sets off a trigger."""
-    return _hosts(addresses()) | _devices() | _suffixes() | st.just(WHOEVER_TRIGGERS)
+    """Targets of every kind that people may say."""
+    words = st.sampled_from((WHOEVER_TRIGGERS, _SOCKS))
+    return _hosts(addresses()) | _devices() | _suffixes() | words | _unix_targets()
 
 
 def lifetimes(now: int = NOW) -> SearchStrategy[Lifetime]:
@@ -186,39 +167,9 @@ def limits() -> SearchStrategy[Limits]:
     return st.builds(Limits, st.none() | rates(), st.none() | rates(), st.none() | st.integers(1, 1_000_000))
 
 
-def port_ranges(most: int = 200) -> SearchStrategy[PortRange]:
-    """Ranges of up to `most` ports."""
-    return st.builds(
-        lambda first, size: PortRange(first, min(first + size - 1, 65535)),
-        st.integers(1, 65535),
-        st.just(1) | st.integers(1, most),
-    )
-
-
-def port_pairs(most: int = 3) -> SearchStrategy[tuple[PortPair, ...]]:
-    """The pairs of one mapping: up to `most` ranges apart from each other, each TCP, UDP or both."""
-    inside = st.none() | st.integers(1, 65535)
-    part = st.tuples(port_ranges(), inside, st.sampled_from(_PROTOCOLS))
-    return st.lists(part, min_size=1, max_size=most).map(_pairs_apart)
-
-
-def spans(protocols: Sequence[IpProtocol] = tuple(IpProtocol)) -> SearchStrategy[tuple[Span, ...]]:
-    """Ports of these protocols that lead nowhere, in their one order."""
-    span = st.builds(_span, st.sampled_from(protocols), port_ranges())
-    return st.sets(span, min_size=1, max_size=3).map(lambda drawn: tuple(sorted(drawn)))
-
-
 def triggers() -> SearchStrategy[Trigger]:
     """What sets a mapping off."""
     return st.builds(Trigger, spans((_TCP, _UDP, _SCTP)), st.integers(1, LONGEST_HOLD))
-
-
-def claims() -> SearchStrategy[Claim]:
-    """Claims out of few ports and addresses, so that two often overlap; some ranges are wide."""
-    narrow = st.builds(lambda low, size: PortRange(low, low + size), st.integers(400, 420), st.integers(0, 8))
-    wide = st.builds(lambda low, size: PortRange(low, low + size), st.integers(1, 500), st.integers(50, 500))
-    span = st.builds(_span, st.sampled_from(IpProtocol), narrow | wide)
-    return st.builds(Claim, span.map(lambda each: PortPair(each.protocol, each.ports, each.ports)), places())
 
 
 def mappings(**fixed: Any) -> SearchStrategy[Mapping]:
@@ -299,19 +250,49 @@ def contexts() -> SearchStrategy[Context]:
 
 def _kinds() -> list[dict[str, SearchStrategy[Any]]]:
     """The fields that make a mapping a forward, one without ports, a DMZ host, a trigger, a pinhole."""
-    over_ipv4 = _hosts(st.ip_addresses(v=4).filter(_is_one_host), self_too=False) | _devices()
+    over_ipv4 = _hosts(st.ip_addresses(v=4).filter(is_one_host), self_too=False) | _devices()
     straight = port_pairs().map(
         lambda pairs: tuple(PortPair(each.protocol, each.outside, each.outside) for each in pairs)
     )
-    without_ports = st.sets(st.sampled_from(_PORTLESS), min_size=1).map(_whole)
-    exceptions = st.just(()) | spans([each for each in IpProtocol if each is not IpProtocol.DMZ])
+    without_ports = st.sets(st.sampled_from(_PORTLESS), min_size=1).map(whole)
+    exceptions = st.just(()) | spans([each for each in IpProtocol if each.number])
+    over_streams = port_pairs().map(
+        lambda pairs: tuple(dict.fromkeys(PortPair(_TCP, each.outside, each.outside) for each in pairs))
+    )
+    by_path = {"on": unix_paths(), "at": st.none() | st.just("vps")}
     return [
         {},
         {"ports": without_ports, "target": over_ipv4 | st.just(Target.parse_host("self"))},
-        {"ports": st.just(_whole({IpProtocol.DMZ})), "target": over_ipv4, "excepted": exceptions},
+        {"ports": st.just(whole({IpProtocol.DMZ})), "target": over_ipv4, "excepted": exceptions},
         {"ports": straight, "target": st.just(WHOEVER_TRIGGERS), "trigger": triggers()},
         {"ports": straight, "target": _suffixes(), "on": st.none() | interfaces()},
+        {"ports": over_streams, "target": _unix_targets()},
+        {
+            "ports": over_streams,
+            "target": st.just(_SOCKS),
+            "socks": _socks_terms(),
+            "proxy_protocol": st.just(0),
+        },
+        {"ports": st.just(whole({IpProtocol.UNIX})), "target": _unix_targets(), **by_path},
+        {"ports": st.integers(1, 65535).map(_path_to_port), "target": over_ipv4, **by_path},
+        {"ports": port_pairs(), "on": outside_addresses(), "at": st.sampled_from(("vps", "bastion"))},
     ]
+
+
+def _unix_targets() -> SearchStrategy[Target]:
+    return unix_paths().map(lambda path: Target.parse_host(str(path)))
+
+
+def _path_to_port(port: int) -> tuple[PortPair, ...]:
+    return (PortPair(IpProtocol.UNIX, WHOLE, PortRange(port, port)),)
+
+
+def _socks_terms() -> SearchStrategy[SocksTerms]:
+    users = st.sets(st.sampled_from(("alice", "bob", "carol")), max_size=2).map(
+        lambda names: tuple(Verifier(name, "scrypt$1024$00$00") for name in sorted(names))
+    )
+    reach = st.sampled_from(("db.example:5432,10.0.0.0/8", "none", "[2001:db8::5]:443", "*:443"))
+    return st.builds(SocksTerms, users, st.just(ANYWHERE) | reach.map(Destinations.parse))
 
 
 def _hosts(numeric: SearchStrategy[IPAddress], *, self_too: bool = True) -> SearchStrategy[Target]:
@@ -333,47 +314,12 @@ def _suffixes() -> SearchStrategy[Target]:
     return lower.map("{}/-64".format).map(Target.parse_host)
 
 
-def _whole(protocols: Collection[IpProtocol]) -> tuple[PortPair, ...]:
-    return tuple(PortPair(each, WHOLE, WHOLE) for each in IpProtocol if each in protocols)
-
-
-def _span(protocol: IpProtocol, ports: PortRange) -> Span:
-    return Span(protocol, ports if protocol.has_ports else WHOLE)
-
-
-def _is_one(name: str) -> bool:
-    return name.lower() not in {"none", "any", "off", "unlimited"}  # as a word they say: no interface
-
-
 def _hops() -> SearchStrategy[Hop]:
     return st.builds(Hop, st.sampled_from(("relay", "kernel")), st.none() | list_names())
 
 
 def _strategy(value: Any) -> SearchStrategy[Any]:
     return value if isinstance(value, SearchStrategy) else st.just(value)
-
-
-def _prefix(address: IPAddress, length: int) -> IPNetwork:
-    return ipaddress.ip_network((address, length), strict=False)
-
-
-def _pairs_apart(
-    parts: Sequence[tuple[PortRange, int | None, tuple[IpProtocol, ...]]],
-) -> tuple[PortPair, ...]:
-    apart: list[PortRange] = []
-    pairs: list[PortPair] = []
-    for outside, inside, protocols in parts:
-        if not any(outside.overlaps(other) for other in apart):
-            apart.append(outside)
-            first = outside.first if inside is None else min(inside, 65536 - outside.size)
-            leads_to = PortRange(first, first + outside.size - 1)
-            pairs += [PortPair(protocol, outside, leads_to) for protocol in protocols]
-    return tuple(pairs)
-
-
-def _is_one_host(address: IPAddress) -> bool:
-    mapped = getattr(address, "ipv4_mapped", None)
-    return mapped is None and not address.is_unspecified and not address.is_multicast
 
 
 def _standing_together(drawn: Sequence[Mapping]) -> tuple[Mapping, ...]:

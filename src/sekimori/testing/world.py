@@ -20,7 +20,7 @@ from sekimori.model.events import Committed, Event
 from sekimori.model.lifetime import Lifetime
 from sekimori.model.mapping import Mapping, Owner, OwnerKind
 from sekimori.model.request import Ask, Change, Close, Context, Renew, Submit, Wish
-from sekimori.model.target import Resolution, Target
+from sekimori.model.target import Resolution, Target, TargetKind
 from sekimori.model.words import Reading, parse_wish
 from sekimori.planes.memory import MemoryPlane
 from sekimori.policy.rules import Rules
@@ -39,13 +39,18 @@ __all__ = ["ALICE", "FILE", "FakeResolver", "FakeRouter", "World", "reading_at",
 ALICE: Final = Context(Owner(OwnerKind.PERSON, "alice"), "api", "a test")
 FILE: Final = Context(Owner(OwnerKind.FILE, "/etc/sekimori/sekimori.toml"), "file")
 GRACE: Final = 10.0
+_SALTS: Final = count(1)
+
+
+def _salt() -> bytes:
+    return bytes(next(_SALTS).to_bytes(16, "big"))
 
 
 def reading_at(now: float, presets: Presets | None = None, zone: str = "UTC") -> Reading:
     """What reading words takes, at `now`."""
     if presets is None:
-        return Reading(now, zone, lambda _name: None)
-    return Reading(now, zone, presets.get, presets.suggest)
+        return Reading(now, zone, lambda _name: None, salt=_salt)
+    return Reading(now, zone, presets.get, presets.suggest, _salt)
 
 
 def wish_at(now: float, words: dict[str, object], presets: Presets | None = None) -> Wish:
@@ -124,6 +129,7 @@ class World:
         self.router = router
         self.clock = clock or FakeClock()
         self.plane = plane or MemoryPlane()
+        self.links = MemoryPlane("link")
         self.resolver = FakeResolver()
         self.machine = FakeMachine()
         self.lan = FakeLan()
@@ -135,7 +141,7 @@ class World:
         self._join(Ledger.open(directory or Path(), memory=directory is None))
 
     def _join(self, ledger: Ledger) -> None:
-        planes = {plane.name: plane for plane in (self.plane, self.router) if plane is not None}
+        planes = {each.name: each for each in (self.plane, self.links, self.router) if each is not None}
         self.ledger = ledger
         self.writer = Writer(ledger, self.events.append)
         self.names = Names(self.resolver, self.clock, self._renamed)
@@ -155,7 +161,7 @@ class World:
         self.gate = LocalGate(
             self.writer, self.engine, planes, self.names, self.devices, self.clock, self.rules
         )
-        self.names.keep(m.target.host for m in ledger.snapshot if m.target.kind == "name")
+        self.names.keep(ledger.snapshot.hosts(TargetKind.NAME))
         self.devices.keep(m.target for m in ledger.snapshot if m.target.kind == "device")
 
     def _renamed(self, host: str) -> None:

@@ -149,7 +149,9 @@ class Examiner:
         return _Patient(mapping, self._status(mapping.id), tuple(self._leads_to(mapping, network)))
 
     def _leads_to(self, mapping: Mapping, network: Network) -> Iterator[IPAddress]:
-        """The numeric addresses of the target; of a suffix, in each /64 inside."""
+        """The numeric addresses of the target; of a suffix, in each /64 inside; none beyond a link."""
+        if mapping.is_dialled_far:
+            return
         kind = mapping.target.kind
         if kind in (TargetKind.ADDRESS, TargetKind.NAME, TargetKind.DEVICE):
             yield from map(ipaddress.ip_address, self._targets(mapping))
@@ -178,7 +180,7 @@ def _judge(
     for patient in batch:
         mapping = patient.mapping
         found = list(look_at(mapping, patient.status.problem, facts.listeners))
-        if mapping.plane in _PLANES:
+        if mapping.plane in _PLANES and mapping.at is None:  # at a link's far end no packets come in here
             found += diagnose(mapping, patient.targets, facts.network, facts.machine, lists)
         judged += (Found(mapping.name, each) for each in found)
     return judged

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from sekimori.model.address import Interface, IPAddress, IPNetwork, IpProtocol, On, PortPair
+from sekimori.model.address import Interface, IPAddress, IPNetwork, IpProtocol, On, PortPair, UnixPath
 from sekimori.model.mapping import Mapping as Opening
 from sekimori.model.mapping import MappingKind
 from sekimori.model.network import Network, Wan
@@ -121,6 +121,8 @@ def is_outside(on: On | None, network: Network) -> bool:
     """
     if on is None:
         return True
+    if isinstance(on, UnixPath):
+        return False
     if isinstance(on, Interface):
         return all(lan.interface != on.name for lan in network.lans)
     return on.is_unspecified or network.is_wan_address(on) or not network.is_own(on)

@@ -154,7 +154,7 @@ def _without_listener(mapping: Mapping, listeners: Collection[Listening]) -> str
     address = mapping.target.address
     leads_here = mapping.target.kind is TargetKind.SELF or (address is not None and address.is_loopback)
     pairs = [pair for pair in mapping.ports if pair.protocol in _TRANSPORTS]
-    if not leads_here or not pairs:
+    if not leads_here or not pairs or mapping.is_dialled_far:
         return None
     relayed = mapping.plane == "relay"
     heard = {(each.protocol, each.port) for each in listeners if _hears(each, relayed=relayed)}

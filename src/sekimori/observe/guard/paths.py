@@ -67,7 +67,7 @@ class Paths:
         if mapping.via != "auto" or mapping.sources.is_lan:
             return False
         try:
-            path = choose_path(mapping, self._rules)
+            path = choose_path(mapping, self._snapshot(), self._rules)
         except Problem:  # it cannot be made now at all, which its status says
             return False
         router = self._rules.router

@@ -1,0 +1,58 @@
+"""Causes about the SSH door, its keys and what they open."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["SSH"]
+
+SSH: Final[dict[str, tuple[str, str]]] = {
+    "key-none": ("it holds no public key", "公開鍵がありません"),
+    "key-private": (
+        "it is a private key; the public one stands beside it in a file that ends in .pub",
+        "秘密鍵です。公開鍵は .pub で終わる隣のファイルにあります",
+    ),
+    "key-algorithm": (
+        "{algorithm} is not used any more; make an ed25519 key: ssh-keygen -t ed25519",
+        "{algorithm} はもう使えません。ed25519 の鍵を作ってください: ssh-keygen -t ed25519",
+    ),
+    "key-broken": (
+        "what stands after {algorithm} is not such a key",
+        "{algorithm} の後ろがその種類の鍵ではありません",
+    ),
+    "key-weak": (
+        "an RSA key of {bits} bits can be broken; {least} are the least",
+        "{bits} ビットの RSA 鍵は破られます。最低 {least} ビットです",
+    ),
+    "key-option-unknown": (
+        "'{option}' is no option that is known here",
+        "「{option}」はここで使えるオプションではありません",
+    ),
+    "key-option-value": (
+        "the value of {option} is not usable: '{value}'",
+        "{option} の値「{value}」は使えません",
+    ),
+    "key-option-quote": (
+        "the value of {option} stands between double quotes",
+        "{option} の値は二重引用符で囲みます",
+    ),
+    "key-option-twice": ("{option} stands there twice", "{option} が二度書かれています"),
+    "key-option-alone": (
+        "{option} has a meaning only beside {beside}",
+        "{option} は {beside} と一緒でなければ意味がありません",
+    ),
+    "key-file-kind": ("{path} is no plain file", "{path} は通常のファイルではありません"),
+    "key-file-large": (
+        "{path} is larger than a file of keys can be",
+        "{path} は鍵のファイルとして大きすぎます",
+    ),
+    "key-file-open": (
+        "others than root and the daemon's user may change {path}",
+        "root とデーモンのユーザー以外が {path} を変えられます",
+    ),
+    "ssh-process-ended": (
+        "its process ended ({how}) and is started again",
+        "プロセスが終わりました（{how}）。再起動します",
+    ),
+}
+"""A key to its English and Japanese text; part of `causes.CAUSES`."""
