@@ -14,7 +14,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from sekimori.model.address import Interface, IPAddress, IPNetwork, IpProtocol, On, PortPair, PortRange, Span
+from sekimori.model.address import (
+    Interface,
+    IPAddress,
+    IPNetwork,
+    IpProtocol,
+    On,
+    PortPair,
+    PortRange,
+    Span,
+    UnixPath,
+)
 from sekimori.model.mapping import Mapping, MappingKind
 from sekimori.model.network import Network
 from sekimori.model.target import TargetKind
@@ -220,6 +230,8 @@ class Ground:
             return [address for wan in wans for address in wan.addresses]
         if on is None:
             return self._network.wan_addresses()
+        if isinstance(on, UnixPath):
+            return ()
         if on.is_unspecified:
             return [each for each in self._network.wan_addresses() if each.version == on.version]
         return [on]

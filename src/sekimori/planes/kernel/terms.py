@@ -8,7 +8,7 @@ from typing import Literal
 
 from sekimori.host.listeners import Listener, read_listeners
 from sekimori.host.ports import find_free_port, find_holder, try_bind
-from sekimori.model.address import Interface, IPAddress, IpProtocol, PortPair
+from sekimori.model.address import Interface, IPAddress, IpProtocol, PortPair, UnixPath
 from sekimori.model.causes import Text, cause
 from sekimori.model.errors import Problem
 from sekimori.model.mapping import Mapping, MappingKind
@@ -75,7 +75,7 @@ def are_free(mapping: Mapping) -> bool:
 def _met(mapping: Mapping, listener: Listener) -> PortPair | None:
     """The ports of a mapping that what comes to a listener comes by."""
     on = mapping.on
-    at = None if on is None or isinstance(on, Interface) or on.is_unspecified else on
+    at = None if on is None or isinstance(on, Interface | UnixPath) or on.is_unspecified else on
     for pair in mapping.ports:
         if listener.port in pair.outside and listener.meets(str(pair.protocol), listener.port, at):
             return pair
@@ -128,6 +128,8 @@ def _place(mapping: Mapping, network: Network) -> Text | None:
     if isinstance(on, Interface):
         if all(wan.interface != on.name for wan in network.wans):
             return cause("kernel-not-a-wan", on=on, wans=_listed(wan.interface for wan in network.wans))
+    elif isinstance(on, UnixPath):
+        return cause("kernel-unix")
     elif on is not None and not on.is_unspecified and not network.is_wan_address(on):
         return cause("kernel-not-a-wan", on=on, wans=_listed(map(str, network.wan_addresses())))
     return None

@@ -1,0 +1,1 @@
+"""Links: through another machine by SSH, each in a process of its own."""

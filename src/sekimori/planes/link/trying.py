@@ -1,0 +1,162 @@
+"""A link tried once, for `link add` and `link test`: what its hops show, and what may be done there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import asyncssh
+from asyncssh import ChannelListenError, ChannelOpenError, SSHClientConnection, SSHKey, SSHTCPSession
+
+from sekimori.model.errors import Problem
+from sekimori.model.link import SshPlace
+from sekimori.model.linkfacts import HostKey
+from sekimori.planes.link.algorithms import HOST_KEYS, KEX
+from sekimori.planes.link.hostkeys import Pins, judge
+from sekimori.planes.link.joining import Joined, deadline_of, join, join_hop
+from sekimori.planes.link.liveness import ping
+from sekimori.planes.link.opening import cause_of
+from sekimori.planes.link.resolving import Plan
+
+__all__ = ["run_once"]
+
+_EACH: Final = 8.0
+"""Seconds for each thing that is tried."""
+
+
+async def run_once(line: str, *, test: bool) -> int:
+    """Read a link's document (JSON), try it, print what came of it (JSON); an exit code.
+
+    Of a scan: {"keys":[{"place","algorithm","key","fingerprint","standing","expected":[]}],
+    "problem":{"code","facts"}|null}, keys in the order of the hops, up to the first that is not reached or
+    that must be trusted first. Of a test: `model.linkfacts.LinkTest`, the problem as above.
+    """
+    try:
+        plan = Plan.read(json.loads(line))
+        result = await (_test(plan) if test else _scan(plan))
+    except Problem as problem:
+        result = {"problem": _told(problem), **({} if test else {"keys": []})}
+    sys.stdout.write(json.dumps(result) + "\n")
+    return 0
+
+
+def _told(problem: Problem) -> dict[str, Any]:
+    return {"code": problem.code, "facts": problem.facts}
+
+
+async def _scan(plan: Plan) -> dict[str, Any]:
+    keys: list[HostKey] = []
+    problem: Problem | None = None
+    tunnel: SSHClientConnection | None = None
+    place = plan.hops[0]
+    seconds = deadline_of(plan)
+    try:
+        async with asyncio.timeout(seconds):
+            for number, place in enumerate(plan.hops):
+                pins = plan.pins_of(place)
+                keys.append(await _shown(plan, place, pins, tunnel))
+                if number < len(plan.hops) - 1:
+                    # The next one is behind this: it must be logged in at, and so be trusted.
+                    tunnel = await join_hop(plan, place, tunnel)
+    except Problem as error:
+        problem = error
+    except TimeoutError:
+        problem = Problem("link-timeout", place=str(place), link=plan.name, seconds=int(seconds))
+    finally:
+        if tunnel is not None:
+            tunnel.abort()
+    return {
+        "keys": [
+            {
+                "place": each.place,
+                "algorithm": each.algorithm,
+                "key": each.key,
+                "fingerprint": each.fingerprint,
+                "standing": each.standing,
+                "expected": list(each.expected),
+            }
+            for each in keys
+        ],
+        "problem": None if problem is None else _told(problem),
+    }
+
+
+async def _shown(plan: Plan, place: SshPlace, pins: Pins, tunnel: SSHClientConnection | None) -> HostKey:
+    where = plan.resolve(place)
+    first = [alg.decode() for key in pins.keys for alg in key.sig_algorithms if alg.decode() in HOST_KEYS]
+    plain = [each for each in HOST_KEYS if "-cert-" not in each]
+    try:
+        key: SSHKey | None = await asyncssh.get_server_host_key(
+            place.host,
+            place.port or (),
+            tunnel=tunnel,
+            config=list(plan.config) or None,
+            kex_algs=KEX,
+            server_host_key_algs=list(dict.fromkeys((*first, *plain))),
+        )
+    except asyncssh.KeyExchangeFailed as error:
+        raise Problem("link-no-algorithms", place=str(place), why=_both(error.reason)) from None
+    except (asyncssh.Error, OSError) as error:
+        raise Problem("link-refused", place=str(place), link=plan.name, why=_both(str(error))) from None
+    if key is None:
+        raise Problem("host-key-unasked", place=str(place))
+    return judge(str(place), where.host, where.port, key, pins)
+
+
+async def _test(plan: Plan) -> dict[str, Any]:
+    joined = await join(plan)
+    try:
+        rtt = await ping(joined.conn)
+        local, local_why = await _try(_open_channel, joined)
+        remote, remote_why = await _try(_ask_port, joined)
+        return {
+            "problem": None,
+            "tried": ["publickey"],
+            "local": local,
+            "local_why": local_why,
+            "remote": remote,
+            "remote_why": remote_why,
+            "sekimori": joined.is_sekimori,
+            "rtt": rtt,
+            "server": joined.server,
+            "algorithms": joined.algorithms,
+        }
+    finally:
+        await joined.close()
+
+
+async def _try(what: Callable[[Joined], Awaitable[str]], joined: Joined) -> tuple[bool | None, str]:
+    """Whether something may be done; None where no answer came. And what was said where not."""
+    try:
+        async with asyncio.timeout(_EACH):
+            why = await what(joined)
+    except TimeoutError:
+        return None, ""
+    return not why, why
+
+
+async def _open_channel(joined: Joined) -> str:
+    # Port 1 is nobody's: "refused" means that it was tried, and so that it may be.
+    try:
+        chan, _session = await joined.conn.create_connection(SSHTCPSession, "127.0.0.1", 1, "127.0.0.1", 0)
+    except ChannelOpenError as error:
+        return error.reason if cause_of(error) == "prohibited" else ""
+    chan.abort()
+    return ""
+
+
+async def _ask_port(joined: Joined) -> str:
+    try:
+        listener = await joined.conn.create_server(lambda _host, _port: False, "127.0.0.1", 0)
+    except ChannelListenError as error:
+        return str(error)
+    listener.close()
+    await listener.wait_closed()
+    return ""
+
+
+def _both(text: str) -> dict[str, str]:
+    return {"en": text, "ja": text}
