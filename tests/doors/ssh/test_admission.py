@@ -1,0 +1,180 @@
+"""Who comes in by which key: rows, certificates, and the names that keys of a file make."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import replace
+from datetime import UTC
+from pathlib import Path
+
+import pytest
+
+from sekimori.doors.ssh.admission import Admitted, Certificate, Roster
+from sekimori.doors.ssh.hostkey import load_host_key
+from sekimori.doors.ssh.keysource import FileKeys, KeyFile, file_user, rows_of
+from sekimori.doors.ssh.words import _LINES, line, place_text
+from sekimori.model.grantwords import parse_grant
+from sekimori.model.mapping import Owner, OwnerKind
+from sekimori.model.user import Grant, User
+from sekimori.wire.authorizedkeys import parse_line
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ3CK7yVoFQlNzSFqWGyLLLXV9k1ufVZ7gUaGDxMIkEl"
+OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBtM0a1Ew7V9YbVHzRzYJmQh8Kx0bqQyv0i0m8lTt1Yp"
+BLOB = parse_line(KEY).blob
+HERE = ipaddress.ip_address("192.0.2.1")
+NOW = 1_800_000_000.0
+
+
+def user(*lines: str, name: str = "alice", expires_at: int | None = None) -> User:
+    owner = Owner(OwnerKind.PERSON, "root")
+    grant = parse_grant({"ports": "8000-8010"})
+    return User(name=name, owner=owner, keys=lines, grant=grant, expires_at=expires_at)
+
+
+def roster(*users: User, file: FileKeys = FileKeys(), grant: Grant | None = None) -> Roster:  # noqa: B008
+    found, problems = Roster.read(rows_of(users, file, grant), UTC)
+    assert problems == []
+    return found
+
+
+def admitted(found: Admitted | None) -> Admitted:
+    assert found is not None
+    return found
+
+
+def test_a_user_comes_in_by_the_key_and_nobody_by_another() -> None:
+    there = roster(user(KEY))
+    found = admitted(there.admit(BLOB, HERE, NOW))
+    assert (found.user, found.expires_at, str(found.grant.ports[0])) == ("alice", None, "8000-8010")
+    assert there.admit(parse_line(OTHER).blob, HERE, NOW) is None
+    assert there.knows(BLOB)
+    assert not there.knows(b"")
+
+
+def test_a_user_whose_time_is_over() -> None:
+    there = roster(user(KEY, expires_at=int(NOW) + 1))
+    assert admitted(there.admit(BLOB, HERE, NOW)).expires_at == NOW + 1
+    assert there.admit(BLOB, HERE, NOW + 1) is None
+
+
+def test_the_first_line_that_fits_counts() -> None:
+    there = roster(user(f'from="198.51.100.1" {KEY}', f'permitlisten="1" {KEY}', KEY))
+    options = admitted(there.admit(BLOB, HERE, NOW)).options
+    assert options.permitted == ("*:1",)
+    options = admitted(there.admit(BLOB, ipaddress.ip_address("198.51.100.1"), NOW)).options
+    assert options.permitted is None
+
+
+def test_a_line_that_cannot_be_read_lets_nobody_in() -> None:
+    found, problems = Roster.read(rows_of([user(f"unheard-of {KEY}")], FileKeys(), None), UTC)
+    assert found.admit(BLOB, HERE, NOW) is None
+    assert [problem.code for problem in problems] == ["bad-key"]
+
+
+CERTIFICATE = Certificate(
+    authority=BLOB, principals=("door",), valid_from=int(NOW) - 1, valid_until=int(NOW) + 10, forwards=True
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "changes", "comes_in"),
+    [
+        ("cert-authority", {}, True),
+        ("", {}, False),
+        ("cert-authority", {"principals": ()}, False),
+        ("cert-authority", {"principals": ("other",)}, False),
+        ('cert-authority,principals="x,other"', {"principals": ("other",)}, True),
+        ('cert-authority,principals="other"', {}, False),
+        ("cert-authority", {"valid_from": int(NOW) + 1}, False),
+        ("cert-authority", {"valid_until": int(NOW)}, False),
+        ("cert-authority", {"sources": (ipaddress.ip_network("192.0.2.0/24"),)}, True),
+        ("cert-authority", {"sources": (ipaddress.ip_network("198.51.100.0/24"),)}, False),
+        ("cert-authority", {"sources": ()}, False),
+        ('cert-authority,command="a"', {"command": "b"}, False),
+        ('cert-authority,command="a"', {"command": "a"}, True),
+        ("cert-authority", {"authority": parse_line(OTHER).blob}, False),
+    ],
+)
+def test_certificates(options: str, changes: dict[str, object], comes_in: bool) -> None:
+    there = roster(user(f"{options} {KEY}".strip()))
+    certificate = replace(CERTIFICATE, **changes)  # type: ignore[arg-type]
+    found = there.admit_certified(parse_line(OTHER).blob, certificate, "door", HERE, NOW)
+    assert (found is not None) is comes_in
+    assert there.admit_certified(BLOB, certificate, "root", HERE, NOW) is None or "principals" in options
+    if found is not None:
+        assert found.fingerprint == parse_line(OTHER).fingerprint
+        assert found.expires_at == NOW + 10
+
+
+def test_what_certificate_and_line_leave() -> None:
+    there = roster(user(f"cert-authority,no-touch-required {KEY}"))
+    found = admitted(there.admit_certified(b"x", replace(CERTIFICATE, forwards=False), "door", HERE, NOW))
+    assert not found.options.forwards
+    assert not found.options.no_touch
+    found = admitted(there.admit_certified(b"x", replace(CERTIFICATE, no_touch=True), "door", HERE, NOW))
+    assert found.options.no_touch
+
+
+def test_names_that_keys_of_a_file_make() -> None:
+    name = file_user(parse_line(f"{KEY} Alice Cooper@Laptop!"))
+    assert name.startswith("alice-cooper-laptop-")
+    assert name == file_user(parse_line(f"restrict {KEY} Alice Cooper@Laptop!"))
+    assert file_user(parse_line(KEY)).startswith("key-")
+    assert file_user(parse_line(f"{KEY} 日本")) == file_user(parse_line(KEY))
+    assert file_user(parse_line(f"{OTHER} alice")) != file_user(parse_line(f"{KEY} alice"))
+    assert len(file_user(parse_line(f"{KEY} {'long' * 20}"))) <= 32
+
+
+def test_a_file_of_keys(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    file = KeyFile(path, UTC)
+    assert "No such file" in file.read().problems[0][1].title()
+    path.write_text(f"{KEY} a\n\nbad\n")
+    path.chmod(0o600)
+    found = file.read()
+    assert [text for _, text in found.lines] == [f"{KEY} a"]
+    assert [number for number, _ in found.problems] == [3]
+    assert file.read() is found
+    path.write_text(f"{OTHER} b\n")
+    (row,) = rows_of([], file.read(), Grant())
+    assert row["user"].startswith("b-")
+    path.chmod(0o620)
+    assert file.read().lines == ()
+    path.chmod(0o600)
+    assert len(file.read().lines) == 1
+    tmp_path.chmod(0o777)
+    assert "may change" in file.read().problems[0][1].title()
+    tmp_path.chmod(0o700)
+    if os.geteuid() == 0:
+        os.chown(path, 12345, 12345)
+        assert "may change" in file.read().problems[0][1].title()
+
+
+def test_a_host_key_is_made_once(tmp_path: Path) -> None:
+    key = load_host_key(tmp_path)
+    assert load_host_key(tmp_path) == key
+    (path,) = tmp_path.iterdir()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert parse_line(key.public).fingerprint in key.told
+    path.write_text("nonsense")
+    with pytest.raises(ValueError):
+        load_host_key(tmp_path)
+    assert path.read_text() == "nonsense"
+
+
+def test_every_line_says_the_same_in_both_languages() -> None:
+    import string
+
+    for key, (english, japanese) in _LINES.items():
+        facts = [
+            {name for _, name, _, _ in string.Formatter().parse(text) if name} for text in (english, japanese)
+        ]
+        assert facts[0] == facts[1], key
+        assert english != japanese
+
+
+def test_what_a_client_says_moves_no_cursor() -> None:
+    assert place_text("\x1b[2J", 80) == "?[2J:80"
+    assert place_text("::1", 80) == "[::1]:80"
+    assert line("hello", user="x")["ja"].startswith("x さん")
