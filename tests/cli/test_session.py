@@ -20,7 +20,7 @@ OUTCOME = {"planned", "revision", "changes", "mappings", "notices", "confirm"}
 CHANGE = {"verb", "subject", "name", "before", "after", "changed"}
 MAPPING = {
     *("id", "name", "kind", "owner", "managed_by", "lease", "ports", "to"),
-    *("trigger", "hold", "except", "log"),
+    *("trigger", "hold", "except", "log", "at", "socks_users", "reach"),
     *("host", "from", "expires_at", "expires_in", "permanent", "asked"),
     *("hours", "zone", "on", "via", "path", "limit"),
     *("limit_total", "max_connections", "proxy_protocol", "idle", "accept_risk", "preset"),

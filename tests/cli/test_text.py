@@ -18,6 +18,7 @@ from sekimori.cli.text import (
     size,
     span,
     tiny_size,
+    who_may,
     wide,
 )
 
@@ -143,6 +144,42 @@ def test_an_address_of_its_own_is_said():
             ("tcp/1723, gre", "192.168.1.5"),
             ("tcp/1723, gre", "192.168.1.5"),
         ),
+        (
+            {
+                "ports": "tcp/5432",
+                "to": "db:5432",
+                "via": "bastion",
+                "on": "127.0.0.1",
+                "path": ["relay", "link@bastion"],
+            },
+            ("tcp/5432 @127.0.0.1", "db:5432 via bastion"),
+            ("tcp/5432 @127.0.0.1", "db:5432（bastion 経由）"),
+        ),
+        (
+            {"ports": "tcp/1080", "to": "socks", "via": "vps", "path": ["relay", "link@vps"]},
+            ("tcp/1080", "socks via vps"),
+            ("tcp/1080", "socks（vps 経由）"),
+        ),
+        (
+            {"ports": "tcp/8080:3000,udp/53", "to": "127.0.0.1", "at": "vps", "path": ["link@vps", "relay"]},
+            ("vps:8080:3000, udp/53", "127.0.0.1"),
+            ("vps:8080:3000, udp/53", "127.0.0.1"),
+        ),
+        (
+            {"ports": "tcp/8080:3000", "to": "127.0.0.1:3000", "at": "vps", "path": ["link@vps", "relay"]},
+            ("vps:8080", "127.0.0.1:3000"),
+            ("vps:8080", "127.0.0.1:3000"),
+        ),
+        (
+            {"ports": "unix:/run/a:80.sock", "to": "db:80", "kind": "forward"},
+            ("unix:/run/a:80.sock", "db:80"),
+            ("unix:/run/a:80.sock", "db:80"),
+        ),
+        (
+            {"ports": "tcp/8080", "to": "client", "via": "auto", "path": ["relay", "link@@ssh"]},
+            ("tcp/8080", "its SSH client"),
+            ("tcp/8080", "SSH クライアント"),
+        ),
         ({"ports": "tcp/9", "to": "x:9", "kind": "portal"}, ("tcp/9", "x:9"), ("tcp/9", "x:9")),
     ],
 )
@@ -166,3 +203,13 @@ def test_cells():
     assert wide("関守") == 4
     assert wide("ｶﾞ") == 2
     assert wide("e\u0301") == 1
+
+
+def test_who_may_use_a_unix_socket_is_its_files_matter():
+    assert who_may({"ports": "tcp/80", "from": "lan,10.0.0.0/8,x"}, "en") == "LAN, 10.0.0.0/8, x"
+    assert who_may({"ports": "tcp/80", "from": "lan,10.0.0.0/8,x"}, "en", short=True) == "LAN +2"
+    view = {"ports": "unix:/run/a.sock", "from": "lan"}
+    assert [who_may(view, each) for each in ("en", "ja")] == [
+        "whom the file's mode lets",
+        "ファイルの権限による",
+    ]

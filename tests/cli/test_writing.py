@@ -17,6 +17,8 @@ from sekimori.model.mapping import Trigger
 from sekimori.model.source import Sources
 from sekimori.model.words import FIELDS
 
+MADE = "scrypt$1024$" + "00" * 16 + "$" + "00" * 32
+"""What an export writes in the place of a password."""
 ALL_FLAGS = {
     "name": "web",
     "to": "192.168.1.5:80",
@@ -27,6 +29,7 @@ ALL_FLAGS = {
     "hours": "daily/09:00-18:00",
     "on": "192.0.2.1",
     "via": "relay",
+    "at": "vps",
     "limit": "20/min",
     "limit_total": "200/min",
     "max_connections": "none",
@@ -35,6 +38,8 @@ ALL_FLAGS = {
     "trigger": "tcp/6667",
     "hold": "5m",
     "except": "tcp/443",
+    "socks_user": f"alice:{MADE}",
+    "reach": "db:5432",
     "accept_risk": "exposed-admin",
 }
 
@@ -42,12 +47,14 @@ ALL_FLAGS = {
 def test_open_sends_every_field_as_it_was_typed(fake, run):
     fake.answers["POST /v1/mappings"] = fake.opening()
     flags = [word for name, value in ALL_FLAGS.items() for word in (f"--{name.replace('_', '-')}", value)]
-    assert run("open", "8080:80", *flags, "--log", "--why", "party").code == 0
+    assert run("open", "8080:80", *flags, "--log", "--socks", "--why", "party").code == 0
     sent = fake.bodies("POST")[0]
     expected = {
         **ALL_FLAGS,
         "ports": "8080:80",
         "accept_risk": ["exposed-admin"],
+        "socks_user": [f"alice:{MADE}"],
+        "socks": True,
         "log": True,
         "plan": False,
         "why": "party",

@@ -19,6 +19,7 @@ _SHOWN: Final = (
     "hours",
     "on",
     "via",
+    "at",
     "limit",
     "limit_total",
     "max_connections",
@@ -27,6 +28,7 @@ _SHOWN: Final = (
     "trigger",
     "hold",
     "except",
+    "socks",
     "log",
     "accept_risk",
     "preset",
@@ -38,6 +40,16 @@ _SHOWN: Final = (
     "interfaces",
     "version",
     "nonce",
+    "listen",
+    "place",
+    "jump",
+    "identity",
+    "config",
+    "host_keys",
+    "connections",
+    "keys",
+    "authorized_keys",
+    "grant",
 )
 """The fields of a document that a person is shown, in this order."""
 
@@ -49,6 +61,9 @@ _USUAL: Final = {
     "accept_risk": [],
     "version": 1,
     "nonce": "same-source",
+    "config": "",
+    "connections": 1,
+    "authorized_keys": "",
 }
 """Values that go without saying where something is new."""
 
@@ -101,6 +116,8 @@ def _sentence(session: Session, change: Change, outcome: Mapping[str, Any], verb
         return _sentence_of_setting(session, change, outcome)
     if change.get("subject") in ("door", "permissions"):
         return _sentence_of_door(session, change)
+    if change.get("subject") in ("link", "user"):
+        return _sentence_of_far(session, change)
     if verb == "undo":
         verb = _undone(change)
     match verb:
@@ -139,12 +156,25 @@ def _sentence_of_door(session: Session, change: Change) -> str:
         name = clean(str(change["name"]))
         if not after:
             return session.word("done.door-off", name=name)
+        if after.get("listen"):
+            return session.word("done.door-ssh", places=clean(", ".join(after["listen"])))
         interfaces = clean(", ".join(after["interfaces"]))
         return session.word("done.door-on", name=name, interfaces=interfaces)
     if not after:
         return session.word("done.permit-usual")
     changed = [line for line in _rule_lines(before, after) if not line.startswith("   ")]
     return "\n".join([session.word("done.permit"), *changed])
+
+
+def _sentence_of_far(session: Session, change: Change) -> str:
+    """Of a link, or of somebody who comes by the SSH door."""
+    name, after, subject = clean(str(change["name"])), change.get("after"), change["subject"]
+    if not after:
+        return session.word(f"done.{subject}-off", name=name)
+    if subject == "link":
+        return session.word("done.link-on", name=name, place=clean(after["place"]))
+    fields = [f"{label} {new}" for label, _, new in _differences(session, {**change, "before": None})]
+    return session.word("done.user-on", name=name, fields="; ".join(fields))
 
 
 def _rule_lines(before: Document, after: Document) -> Iterator[str]:
@@ -219,7 +249,7 @@ def _differences(session: Session, change: Change) -> Iterator[tuple[str, str, s
         old, new = _value(session, field, before), _value(session, field, after)
         if old == new or (not before and (field, after.get(field)) in _USUAL.items()):
             continue
-        if not before and (field == "name" or after.get(field, "") is None):
+        if not before and (field == "name" or after.get(field, "") in (None, [])):
             continue
         yield session.word(f"field.{field}"), old, new
 
@@ -234,15 +264,39 @@ def _value(session: Session, field: str, document: Document) -> str:
         return session.word("plan.nothing-set")
     if isinstance(value, bool):
         return session.word("say.yes" if value else "say.no")
+    if field == "socks":
+        return clean(f"{', '.join(value['users']) or session.word('show.socks-anybody')}; {value['reach']}")
     if field == "from":
         return all_sources(str(value), session.options.language)
+    if field in ("keys", "host_keys"):
+        return clean("; ".join(_shortened(line) for line in value))
+    if field == "grant":
+        return clean(_granted(value)) or session.word("plan.nothing-set")
     return clean(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+
+
+def _shortened(line: str) -> str:
+    """A line of a key with the end of the key alone, which is what people compare by eye."""
+    return " ".join(
+        f"…{word[-8:]}" if len(word) > 40 and "=" not in word[:-2] else word for word in line.split()
+    )
+
+
+def _granted(document: Document) -> str:
+    """The words of a grant that are not the least."""
+    from sekimori.model.grantwords import words_of_grant  # here, for most commands show no grant
+    from sekimori.model.user import Grant
+
+    words = words_of_grant(Grant.from_document(document)).items()
+    return ", ".join(f"{key} {','.join(value) if isinstance(value, list) else value}" for key, value in words)
 
 
 def _until(session: Session, document: Document) -> str:
     if "expires_at" not in document and "asked" not in document:
         return ""
     ends = document.get("expires_at")
+    if ends is None and "grant" in document:
+        return ""
     if ends is None and "asked" not in document:
         return session.word("until.lifted")
     if ends is None:

@@ -1,26 +1,28 @@
-"""The verbs of the doors for devices and of their rules: door, router adopt, router ls."""
+"""The verbs of the doors at which others ask, and of the rules for devices: door, router adopt, router ls."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sekimori.cli.grammar import Lasting, Writing
+from sekimori.cli.granting import Granting
 from sekimori.cli.misuse import Misuse
 from sekimori.cli.session import Session
-from sekimori.cli.text import one_line
+from sekimori.cli.text import clean, one_line
 from sekimori.cli.writing import tell
 
 __all__ = ["adopt", "allow", "deny", "disable", "enable", "forget", "leases", "ls", "rules"]
 
-_DOORS: Final = ("igd", "portmap")
+_DOORS: Final = ("igd", "portmap", "ssh")
 _VERSIONS: Final = ("1", "2")
 _NONCES: Final = ("same-source", "strict")
 _HIGHEST: Final = (1 << 31) - 1
 
 
 def ls(*, session: Session) -> int:
-    """The doors at which devices may ask, where they answer or why not, and whom they refused lately."""
+    """The doors at which others may ask, where they answer or why not, and whom they refused lately."""
     view = session.client.doors()
 
     def human() -> str:
@@ -29,6 +31,7 @@ def ls(*, session: Session) -> int:
         parts = [draw_doors(session, view["doors"])]
         for door in view["doors"]:
             parts += _problems(session, door)
+            parts += _about_ssh(session, door) if door["name"] == "ssh" and door["enabled"] else []
         if not any(door["enabled"] for door in view["doors"]):
             parts += ["", session.word("door.all-shut")]
         if refusals := view.get("refusals"):  # an older daemon has none to tell
@@ -43,27 +46,35 @@ def enable(
     on: list[str] | None = None,
     igd_version: str | None = None,
     nonce: str | None = None,
+    authorized_keys: str | None = None,
+    ports_on: list[str] | None = None,
+    granting: Granting = Granting(),  # noqa: B008 - frozen
     writing: Writing = Writing(),  # noqa: B008 - frozen
     session: Session,
 ) -> int:
-    """Let devices ask at doors, or change how those answer."""
+    """Let devices ask at doors, or SSH clients; or change how those answer."""
     names = _read_doors(doors, "door enable")
     _check("door enable", "--igd-version", igd_version, _VERSIONS)
     _check("door enable", "--nonce", nonce, _NONCES)
+    if "ssh" in names and len(names) > 1 and on is not None:
+        # Devices ask on interfaces, SSH clients at an address and port.
+        other = next(name for name in names if name != "ssh")
+        raise Misuse("together", verb="door enable", text="ssh", value=f"{other} --on")
     own: dict[str, dict[str, object]] = {
         "igd": {} if igd_version is None else {"version": int(igd_version)},
         "portmap": {} if nonce is None else {"nonce": nonce},
+        "ssh": _ssh_terms(authorized_keys, granting.said(ports_on)),
     }
-    for name, flag in (("igd", "--igd-version"), ("portmap", "--nonce")):
+    flags = {"igd": "--igd-version", "portmap": "--nonce", "ssh": _ssh_flag(own["ssh"])}
+    for name, flag in flags.items():
         if own[name] and name not in names:
             raise Misuse("of-door", verb="door enable", text=flag, value=name)
-    where: dict[str, object] = {} if on is None else {"interfaces": _split(on)}
-    wanted = {name: {**where, **own[name]} for name in names}
+    wanted = {name: {**_where(name, on), **own[name]} for name in names}
     return tell(session, session.client.change_doors(wanted, plan=writing.plan, why=writing.why))
 
 
 def disable(*doors: str, writing: Writing = Writing(), session: Session) -> int:  # noqa: B008 - frozen
-    """Let devices ask at doors no more; what they leased stands until its end."""
+    """Let nobody ask at doors any more; what was leased there stands until its end."""
     shut = dict.fromkeys(_read_doors(doors, "door disable"))
     return tell(session, session.client.change_doors(shut, plan=writing.plan, why=writing.why))
 
@@ -160,6 +171,43 @@ def adopt(
         raise Misuse("needs-argument", verb="router adopt", text="NAME")
     outcome = session.client.adopt(name, lasting.said(), plan=writing.plan, why=writing.why)
     return tell(session, outcome)
+
+
+def _where(name: str, on: list[str] | None) -> dict[str, object]:
+    if on is None:
+        return {}
+    return {"listen" if name == "ssh" else "interfaces": _split(on)}
+
+
+def _ssh_terms(authorized_keys: str | None, grant: dict[str, Any]) -> dict[str, object]:
+    terms: dict[str, object] = {"grant": grant} if grant else {}
+    if authorized_keys is not None:
+        file = os.path.abspath(os.path.expanduser(authorized_keys))
+        terms["authorized_keys"] = "" if authorized_keys in ("", "none") else file
+    return terms
+
+
+def _ssh_flag(terms: Mapping[str, Any]) -> str:
+    """The flag that was said of those that only ssh has."""
+    words = [*terms.get("grant", ()), "authorized-keys"]
+    return f"--{str(words[0]).replace('_', '-')}" if words[0] != "on" else "--ports-on"
+
+
+def _about_ssh(session: Session, door: Mapping[str, Any]) -> list[str]:
+    """The door's own keys, for who connects to compare; what keys of its file may do; who is connected."""
+    lines = [session.word("door.host-key", text=one_line(key)) for key in door["host_keys"]]
+    if door["authorized_keys"]:
+        ports = door["grant"]["ports"] if door["grant"] else ""
+        file = {
+            "file": clean(door["authorized_keys"]),
+            "ports": clean(ports) or session.word("grant.no-ports"),
+        }
+        lines.append(session.word("door.key-file", **file))
+    if door["sessions"]:
+        from sekimori.cli.tables_links import draw_sessions
+
+        lines += ["", draw_sessions(session, door["sessions"])]
+    return ["", *lines] if lines else []
 
 
 def _problems(session: Session, door: Mapping[str, Any]) -> list[str]:

@@ -38,6 +38,7 @@ class Terms:
     """The words of a mapping besides its ports, unread: the daemon reads them."""
 
     to: str | None = None
+    socks: bool | None = None
     name: str | None = None
     from_: list[str] | None = None
     for_: str | None = None
@@ -46,6 +47,7 @@ class Terms:
     hours: str | None = None
     on: str | None = None
     via: str | None = None
+    at: str | None = None
     limit: str | None = None
     limit_total: str | None = None
     max_connections: str | None = None
@@ -54,13 +56,15 @@ class Terms:
     trigger: list[str] | None = None
     hold: str | None = None
     except_: list[str] | None = None
+    socks_user: list[str] | None = None
+    reach: list[str] | None = None
     log: Annotated[bool | None, Parameter(negative="--no-log")] = None
     accept_risk: list[str] | None = None
 
     def said(self) -> dict[str, object]:
         """The API's fields that were given; `--accept-risk none` takes the acceptances back."""
         said: dict[str, Any] = _said(self)
-        for name in ("from", "trigger", "except"):
+        for name in ("from", "trigger", "except", "reach"):
             if name in said:
                 said[name] = ",".join(said[name])
         if self.accept_risk is not None:

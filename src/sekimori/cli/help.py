@@ -22,7 +22,11 @@ _METAVARS: Final = {
     "permanent": "REASON",
     "hours": "DAYS/TIMES",
     "on": "WHERE",
-    "via": "PLANE",
+    "via": "PLANE|LINK",
+    "open/at": "LINK",
+    "edit/at": "LINK",
+    "socks_user": "NAME|@FILE",
+    "reach": "WHERE",
     "limit": "RATE",
     "limit_total": "RATE",
     "max_connections": "N",
@@ -37,7 +41,28 @@ _METAVARS: Final = {
     "before": "REVISION",
     "config": "FILE",
     "state_dir": "DIR",
-    "door enable/on": "INTERFACE",
+    "door enable/on": "WHERE",
+    "ports_on": "ADDRESS",
+    "authorized_keys": "FILE",
+    "user add/on": "ADDRESS",
+    "user edit/on": "ADDRESS",
+    "quota": "SIZE",
+    "quota_every": "DURATION",
+    "sessions": "N",
+    "user add/most": "N",
+    "user edit/most": "N",
+    "identity": "FILE",
+    "jump": "PLACE",
+    "ssh_config": "FILE|none",
+    "host_key": "KEY",
+    "connections": "N",
+    "options": "OPTIONS",
+    "local": "[BIND:]PORT:HOST:PORT",
+    "remote": "[BIND:]PORT:HOST:PORT",
+    "dynamic": "[BIND:]PORT",
+    "port": "PORT",
+    "login": "USER",
+    "share/via": "LINK",
     "igd_version": "1|2",
     "nonce": "same-source|strict",
     "outside": "PORTS",
@@ -129,8 +154,17 @@ def _called(verb: str, argument: str) -> str:
 
 
 def _flag(verb: str, name: str, takes_value: bool) -> str:
-    text = f"--{name.replace('_', '-')}"
+    text = _spelled(verb, f"--{name.replace('_', '-')}")
     return f"{text} {_METAVARS.get(f'{verb}/{name}', _METAVARS.get(name, 'VALUE'))}" if takes_value else text
+
+
+def _spelled(verb: str, name: str) -> str:
+    """A flag, with its one letter before it where it has one."""
+    from sekimori.cli.grammar import build
+    from sekimori.cli.main import load
+
+    names = next(one.names for one in build(load(verb)).assemble_argument_collection() if name in one.names)
+    return ", ".join([*(each for each in names if not each.startswith("--")), name])
 
 
 def _meaning(kind: str, verb: str, name: str, language: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sekimori.cli.line import draw_line
 from sekimori.cli.session import Session
-from sekimori.cli.text import aligned, all_sources, clean, one_line, owner_label, protocol_name, size
+from sekimori.cli.text import aligned, all_sources, clean, one_line, owner_label, protocol_name, size, who_may
 from sekimori.cli.words import has_word
 
 __all__ = ["hop_state", "page_mapping", "page_preset", "page_status"]
@@ -95,18 +95,24 @@ def _rows_terms(session: Session, view: View) -> Iterator[Row]:
     clock = session.clock
     yield "ports", view["ports"]
     yield "to", view["to"]
-    targets = [target for target in view["status"].get("targets") or () if target not in view["to"]]
+    reached = view["status"].get("targets") or ()
+    targets = [each for each in reached if each not in view["to"] and each != "*"]  # what only a client knows
     yield "targets", ", ".join(targets)
     if view.get("trigger"):
         yield "trigger", session.word("show.trigger", ports=view["trigger"], hold=view["hold"])
     yield "except", view.get("except") or ""
-    yield "from", all_sources(view["from"], session.options.language)
+    yield "from", who_may(view, session.options.language)
     if ends := view.get("expires_at"):
         yield "until", f"{clock.when(ends)} ({clock.left(ends)}; {clock.stamp(ends)})"
     else:
         yield "until", clock.until_phrase(view)
     yield "hours", f"{view['hours']} ({view['zone']})" if view.get("hours") else ""
-    yield "on", view.get("on") or session.word("open.everywhere")
+    unix = str(view["ports"]).startswith("unix:/")
+    yield "on", view.get("on") or ("" if unix or view.get("at") else session.word("open.everywhere"))
+    yield "at", view.get("at") or ""
+    users = view.get("socks_users")
+    yield "socks_users", "" if users is None else ", ".join(users) or session.word("show.socks-anybody")
+    yield "reach", view.get("reach") or ""
     for field in _PLAIN:
         yield field, "" if view.get(field) is None else str(view[field])
     yield "owner", owner_label(str(view["owner"]), session.options.language)

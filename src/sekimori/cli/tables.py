@@ -20,7 +20,7 @@ from rich.text import Text
 
 from sekimori.cli.pages import hop_state
 from sekimori.cli.session import Session
-from sekimori.cli.text import clean, lead, one_line, owner_label, short_sources, span, tiny_size
+from sekimori.cli.text import clean, lead, one_line, owner_label, short_sources, span, tiny_size, who_may
 from sekimori.cli.words import has_word
 from sekimori.model.mapping import fold_fields
 
@@ -155,7 +155,7 @@ def _cells(session: Session, view: View) -> dict[str, str | Text]:
     return {
         "name": view["name"],
         "leads": clean(" → ".join(lead(view, session.options.language))),
-        "sources": clean(short_sources(view["from"], session.options.language)),
+        "sources": clean(who_may(view, session.options.language, short=True)),
         "until": session.clock.until(view),
         "state": state_word(session, view["status"]["state"]),
         "now": str(counters["flows_active"]),

@@ -77,6 +77,8 @@ def draw_leases(session: Session, views: Sequence[View]) -> str:
 def _terms(session: Session, door: View) -> str:
     if door["version"] is not None:
         return f"IGD:{door['version']}"
+    if door["name"] == "ssh":
+        return session.word("door.sessions", count=len(door["sessions"])) if door["enabled"] else ""
     return session.word("door.nonce", rule=clean(str(door["nonce"]))) if door["nonce"] else ""
 
 

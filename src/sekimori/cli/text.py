@@ -30,6 +30,7 @@ __all__ = [
     "size",
     "span",
     "tiny_size",
+    "who_may",
     "wide",
     "wrapped",
 ]
@@ -125,12 +126,20 @@ def tiny_size(count: float) -> str:
 
 
 def outside(view: Mapping[str, Any]) -> str:
-    """The outside ports, and the inside ones only where the target does not say them."""
-    specs = str(view["ports"]).split(",")
+    """The outside ports, and the inside ones only where the target does not say them; with the link at whose
+    far end they are (`vps:8080`).
+    """
+    text = str(view["ports"])
+    if text.startswith("unix:/"):
+        return f"{view['at']}:{text}" if view.get("at") else text
+    specs = text.split(",")
     heads = [spec.partition(":")[0] for spec in specs]
     insides = {spec.rpartition(":" if ":" in spec else "/")[2] for spec in specs}
     said = len(insides) == 1 and str(view["to"]).endswith(":" + insides.pop())
-    return ", ".join(heads if said else specs)
+    shown = heads if said else specs
+    if not view.get("at"):
+        return ", ".join(shown)
+    return f"{view['at']}:" + ", ".join(spec.removeprefix("tcp/") for spec in shown)
 
 
 def lead(view: Mapping[str, Any], language: str) -> tuple[str, str]:
@@ -151,11 +160,24 @@ def opened(view: Mapping[str, Any], language: str) -> str:
 
 
 def led_to(view: Mapping[str, Any], language: str) -> str:
-    """The target: of a trigger whoever sets it off, and with the kind where nothing is rewritten."""
+    """The target: of a trigger whoever sets it off, with the kind where nothing is rewritten, with the link
+    through which it is reached.
+    """
     if view.get("trigger"):
         return word("lead.trigger", language, ports=view["trigger"])
+    if view["to"] == "client":
+        return word("lead.client", language)
+    if f"link@{view.get('via')}" in (view.get("path") or ()):
+        return word("lead.via", language, target=view["to"], link=view["via"])
     kind = view.get("kind")
     return f"{view['to']} ({word(f'kind.{kind}', language)})" if kind in ("permit", "pinhole") else view["to"]
+
+
+def who_may(view: Mapping[str, Any], language: str, *, short: bool = False) -> str:
+    """Who may come in by a mapping; of a unix socket that is whom the mode of its file lets."""
+    if str(view["ports"]).startswith("unix:/"):
+        return word("sources.by-mode", language)
+    return (short_sources if short else all_sources)(str(view["from"]), language)
 
 
 def all_sources(sources: str, language: str) -> str:

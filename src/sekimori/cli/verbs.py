@@ -25,7 +25,7 @@ class Verb:
     arguments: str = ""
 
 
-GROUPS: Final = ("everyday", "look", "guard", "file", "run")
+GROUPS: Final = ("everyday", "look", "far", "guard", "file", "run")
 
 VERBS: Final[dict[str, Verb]] = {
     "open": Verb("everyday", "writing", "open_", "PORTS --to TARGET"),
@@ -35,6 +35,8 @@ VERBS: Final[dict[str, Verb]] = {
     "resume": Verb("everyday", "writing", "resume", "NAME..."),
     "edit": Verb("everyday", "writing", "edit", "NAME"),
     "undo": Verb("everyday", "writing", "undo", "[REVISION]"),
+    "share": Verb("everyday", "share", "share", "PORT"),
+    "tunnel": Verb("everyday", "tunnel", "tunnel", "HOST"),
     "ls": Verb("look", "reading", "ls"),
     "show": Verb("look", "reading", "show", "NAME"),
     "who": Verb("look", "reading", "who", "NAME"),
@@ -55,6 +57,19 @@ VERBS: Final[dict[str, Verb]] = {
     "router ls": Verb("guard", "doors", "leases"),
     "router status": Verb("guard", "line", "router_status"),
     "router adopt": Verb("guard", "doors", "adopt", "NAME"),
+    "link ls": Verb("far", "linking", "ls"),
+    "link add": Verb("far", "linking", "add", "NAME [ssh://USER@HOST:PORT]"),
+    "link show": Verb("far", "linking", "show", "NAME"),
+    "link test": Verb("far", "linking", "try_", "NAME"),
+    "link rm": Verb("far", "linking", "remove", "NAME"),
+    "user ls": Verb("far", "users", "ls"),
+    "user add": Verb("far", "users", "add", "NAME KEY..."),
+    "user edit": Verb("far", "users", "edit", "NAME"),
+    "user show": Verb("far", "users", "show", "NAME"),
+    "user rm": Verb("far", "users", "remove", "NAME"),
+    "key ls": Verb("far", "users", "keys", "[USER]"),
+    "key add": Verb("far", "users", "add_key", "USER KEY"),
+    "key rm": Verb("far", "users", "remove_key", "USER FINGERPRINT"),
     "confirm": Verb("guard", "confirming", "confirm"),
     "ban": Verb("guard", "banning", "ban", "ADDRESS"),
     "unban": Verb("guard", "banning", "unban", "ADDRESS"),

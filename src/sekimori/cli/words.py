@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from sekimori.cli import words_confirm, words_doctor, words_doors, words_gateway, words_help, words_line
+from sekimori.cli import (
+    words_confirm,
+    words_doctor,
+    words_doors,
+    words_gateway,
+    words_help,
+    words_line,
+    words_links,
+    words_users,
+    words_ways,
+)
 from sekimori.cli.words_talk import TALK
 
 __all__ = ["EXAMPLES", "LANGUAGES", "WORDS", "choose_language", "has_word", "word"]
@@ -23,6 +33,9 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
     **words_doctor.DOCTOR,
     **words_doors.DOORS,
     **words_line.LINE,
+    **words_links.LINKS,
+    **words_users.USERS,
+    **words_ways.WAYS,
 }
 """Key to its sentence in each of `LANGUAGES`, in that order."""
 
@@ -33,6 +46,9 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     **words_doctor.EXAMPLES,
     **words_doors.EXAMPLES,
     **words_line.EXAMPLES,
+    **words_links.EXAMPLES,
+    **words_users.EXAMPLES,
+    "open": (*words_help.EXAMPLES["open"], *words_ways.EXAMPLES),
 }
 """Lines to type, by verb; the same in every language."""
 

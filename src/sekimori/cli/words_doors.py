@@ -94,7 +94,10 @@ DOORS: Final[dict[str, tuple[str, str]]] = {
     "verb.permit": ("set", "設定"),
     "verb.adopt": ("adopt", "引き取り"),
     # -- help --------------------------------------------------------------------------------------
-    "help.noun.door": ("doors at which devices ask for ports: {verbs}", "機器がポートを求める窓口: {verbs}"),
+    "help.noun.door": (
+        "doors at which devices and SSH clients ask for ports: {verbs}",
+        "機器や SSH クライアントがポートを求める窓口: {verbs}",
+    ),
     "help.noun.router": (
         "the router above, and what devices opened by themselves: {verbs}",
         "上位のルーターと、機器が自分で開けたもの: {verbs}",
@@ -104,8 +107,8 @@ DOORS: Final[dict[str, tuple[str, str]]] = {
         "開いている窓口、場所、応答できない理由、最近の拒否",
     ),
     "help.verb.door enable": (
-        "let devices ask for ports by UPnP (igd), or by NAT-PMP and PCP (portmap)",
-        "機器が UPnP（igd）や NAT-PMP・PCP（portmap）でポートを求められるようにする",
+        "let ports be asked for: by UPnP (igd), NAT-PMP and PCP (portmap), ssh -R (ssh)",
+        "UPnP（igd）、NAT-PMP・PCP（portmap）、ssh -R（ssh）で求められるようにする",
     ),
     "help.verb.door disable": (
         "shut doors; what was leased stands until its end",
@@ -134,8 +137,8 @@ DOORS: Final[dict[str, tuple[str, str]]] = {
         "miniupnpd.conf の窓口とルールを取り込む",
     ),
     "help.argument.doors": (
-        "igd (UPnP), portmap (NAT-PMP and PCP)",
-        "igd（UPnP）、portmap（NAT-PMP と PCP）",
+        "igd (UPnP), portmap (NAT-PMP and PCP), ssh",
+        "igd（UPnP）、portmap（NAT-PMP と PCP）、ssh",
     ),
     "help.argument.who": (
         "which devices: all, 192.168.1.0/24, 2001:db8:1::/64, aa:bb:cc:dd:ee:ff, on:lan0; commas between",
@@ -151,8 +154,8 @@ DOORS: Final[dict[str, tuple[str, str]]] = {
     ),
     "help.argument.import.file": ("a miniupnpd.conf, '-' for stdin", "miniupnpd.conf。- なら標準入力"),
     "help.flag.door enable.on": (
-        "where devices ask: interfaces of LANs; repeat or use commas",
-        "機器が求める場所。LAN のインターフェイス（カンマ区切りか繰り返し）",
+        "where devices ask: interfaces of LANs; of ssh ADDRESS:PORT; repeat or use commas",
+        "機器が求める場所: LAN のインターフェイス。ssh では アドレス:ポート（カンマ区切りか繰り返し）",
     ),
     "help.flag.igd_version": (
         "which IGD it says it is: 1 unless said, which every device understands",
@@ -200,6 +203,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "sekimori door enable igd portmap --on lan0 --why 'the consoles'",
         "sekimori door enable igd --igd-version 2 --plan",
         "sekimori door enable portmap --on lan0,lan1 --nonce strict",
+        "sekimori door enable ssh --on 192.168.1.1:2222",
     ),
     "door disable": ("sekimori door disable igd portmap",),
     "door allow": (

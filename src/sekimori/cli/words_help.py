@@ -61,9 +61,9 @@ HELP: Final[dict[str, tuple[str, str]]] = {
     # -- arguments -----------------------------------------------------------------------------
     "help.argument.ports": (
         "8080, udp/7000-7010, tcp+udp/53, 5136:25565 (outside:inside), sctp/2905; gre, esp, 6in4 (no ports); "
-        "dmz (all that nothing else claims); or a preset such as minecraft",
+        "dmz (all that nothing else claims); unix:/path; or a preset such as minecraft",
         "8080、udp/7000-7010、tcp+udp/53、5136:25565（外側:内側）、sctp/2905、gre・esp・6in4（ポートなし）、"
-        "dmz（残りのすべて）、または minecraft などのプリセット",
+        "dmz（残りのすべて）、unix:/パス、または minecraft などのプリセット",
     ),
     "help.argument.name": (
         "the mapping's name, id or outside port (8080, udp/53)",
@@ -93,9 +93,9 @@ HELP: Final[dict[str, tuple[str, str]]] = {
     "help.flag.ports": ("other ports, written as for open", "ポートの変更（書き方は open と同じ）"),
     "help.flag.to": (
         "where it leads: address, DNS name, device:NAME or a MAC address (followed when it moves), "
-        "[::10/-64] (an IPv6 host in any prefix) or 'self', with a port if it differs",
+        "[::10/-64] (an IPv6 host in any prefix), unix:/path or 'self', with a port if it differs",
         "転送先: アドレス、DNS 名、device:名前 か MAC アドレス（移動しても追う）、[::10/-64]"
-        "（プレフィックスを問わない IPv6 ホスト）、self。必要ならポートも",
+        "（プレフィックスを問わない IPv6 ホスト）、unix:/パス、self。必要ならポートも",
     ),
     "help.flag.from": (
         "who may come in: prefixes, anyone, lan, or a named list; repeat or use commas",
@@ -118,7 +118,10 @@ HELP: Final[dict[str, tuple[str, str]]] = {
         "at this outside address or interface only: 192.0.2.1, eth1",
         "この外側アドレスかインターフェイスだけで開ける: 192.0.2.1、eth1",
     ),
-    "help.flag.via": ("by which plane: auto, kernel or relay", "方式: auto、kernel、relay"),
+    "help.flag.via": (
+        "by which plane: auto, kernel or relay; or through which link the target is reached",
+        "方式: auto、kernel、relay。または転送先への接続に使うリンク",
+    ),
     "help.flag.limit": ("new connections per source: 20/min", "接続元ごとの新規接続の上限: 20/min"),
     "help.flag.limit_total": (
         "new connections of all sources together: 200/min",

@@ -223,6 +223,8 @@ TALK: Final[dict[str, tuple[str, str]]] = {
     "cause.refused": ("refused", "拒否された"),
     "cause.timed_out": ("timed out", "応答なし"),
     "cause.unreachable": ("unreachable", "届かない"),
+    "cause.prohibited": ("not permitted", "許可されていない"),
+    "cause.down": ("not connected", "未接続"),
     "cause.descriptors": ("descriptors", "ディスクリプタ不足"),
     "cause.full": ("full", "満杯"),
     "cause.too_big": ("too big", "大きすぎる"),

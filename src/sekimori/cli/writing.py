@@ -9,8 +9,9 @@ from sekimori.cli.changes import describe_done, describe_plan, merge
 from sekimori.cli.confirming import conclude
 from sekimori.cli.grammar import Lasting, Terms, Writing
 from sekimori.cli.misuse import Misuse
+from sekimori.cli.passwords import with_passwords
 from sekimori.cli.session import Session
-from sekimori.cli.text import all_sources, clean, led_to, opened
+from sekimori.cli.text import clean, led_to, opened, who_may
 from sekimori.model.errors import Problem
 
 __all__ = ["close", "edit", "extend", "open_", "pause", "resume", "tell", "tell_opened", "undo"]
@@ -32,11 +33,11 @@ def open_(
     """Open a port and lead it to a target."""
     if not ports:
         raise Problem("missing", key="PORTS", example=_EXAMPLE)
-    if not terms.to and not terms.trigger:
+    if not terms.to and not terms.trigger and not terms.socks:
         raise Problem("missing", key="--to", example=f"sekimori open {ports} --to 192.168.1.5")
     if foreground and writing.plan:
         raise Misuse("together", verb="open", text="--foreground", value="--plan")
-    asked = {"ports": ports, **terms.said()}
+    asked = with_passwords(session, {"ports": ports, **terms.said()}, "open")
     if foreground:
         from sekimori.cli.foreground import host
 
@@ -104,7 +105,8 @@ def edit(
     fields = {**terms.said(), **({} if ports is None else {"ports": ports})}
     if not fields:
         raise Misuse("nothing-to-change", verb="edit", text=ref)
-    return tell(session, session.client.edit(ref, fields, plan=writing.plan, why=writing.why))
+    asked = with_passwords(session, fields, "edit")
+    return tell(session, session.client.edit(ref, asked, plan=writing.plan, why=writing.why))
 
 
 def undo(
@@ -142,14 +144,13 @@ def tell_opened(session: Session, outcome: Outcome, ending: str = "open.to-close
 
 
 def _opened(session: Session, view: Mapping[str, Any], ending: str) -> Iterable[str]:
-    where = view.get("on") or session.word("open.everywhere")
     yield session.word(
         "open.done",
         name=view["name"],
-        ports=opened(view, session.options.language),
-        where=where,
+        ports=opened({**view, "at": None}, session.options.language),
+        where=_where(session, view),
         target=clean(led_to(view, session.options.language)),
-        sources=all_sources(view["from"], session.options.language),
+        sources=who_may(view, session.options.language),
         until=clean(session.clock.until_phrase(view)),
         ending=session.word(ending, name=view["name"]),
     )
@@ -160,6 +161,17 @@ def _opened(session: Session, view: Mapping[str, Any], ending: str) -> Iterable[
         yield session.word("open.failed", title=clean(str(status["problem"].get("title", ""))))
     elif status["state"] == "starting":
         yield session.word("open.starting")
+
+
+def _where(session: Session, view: Mapping[str, Any]) -> str:
+    """At which addresses of which machine it is open."""
+    on, link = view.get("on"), view.get("at")
+    if link:
+        key = "open.far-end-at" if on else "open.far-end"
+        return session.word(key, link=clean(str(link)), on=on)
+    if str(view["ports"]).startswith("unix:/"):
+        return session.word("open.here")
+    return on or session.word("open.everywhere")
 
 
 def _set_paused(session: Session, verb: str, names: tuple[str, ...], paused: bool, writing: Writing) -> int:

@@ -15,6 +15,8 @@ __all__ = ["Client", "default_socket"]
 
 _SLOW: Final = 300.0
 """Seconds that a call may take in which other firewalls are asked and changed, by programs of theirs."""
+_PATIENT: Final = 120.0
+"""Seconds that a call may take in which SSH servers are asked, each within its own deadline."""
 
 
 def default_socket(environ: Mapping[str, str] | None = None, euid: int | None = None) -> Path:
@@ -87,6 +89,22 @@ class Client(Connection):
     def doors(self) -> Json:
         """The doors for devices, and the rules that their requests have to pass."""
         return self._json("GET", "/v1/doors")
+
+    def links(self) -> list[Json]:
+        """The links, and how they are."""
+        return cast(list[Json], self._json("GET", "/v1/links")["links"])
+
+    def link(self, name: str) -> Json:
+        """One link, by name."""
+        return self._json("GET", _link(name))
+
+    def users(self) -> list[Json]:
+        """The users of the SSH door."""
+        return cast(list[Json], self._json("GET", "/v1/users")["users"])
+
+    def user(self, name: str) -> Json:
+        """One user of the SSH door, by name."""
+        return self._json("GET", _user(name))
 
     def permissions(self) -> Json:
         """The permission rules that hold, in order."""
@@ -172,8 +190,53 @@ class Client(Connection):
     def change_doors(
         self, doors: Mapping[str, Mapping[str, object] | None], plan: bool = False, why: str = ""
     ) -> Json:
-        """Open doors with these terms (`interfaces`, `version`, `nonce`), and shut those that are None."""
+        """Open doors with these terms (`interfaces`, `version`, `nonce`; of ssh `listen`, `authorized_keys`,
+        `grant`), and shut those that are None.
+        """
         return self._json("PATCH", "/v1/doors", {"doors": dict(doors), "plan": plan, "why": why})
+
+    def put_link(
+        self, name: str, fields: Mapping[str, object] | None = None, plan: bool = False, why: str = ""
+    ) -> Json:
+        """Add a link, or change it: `to`, `jump`, `identity`, `config`, `host_keys`, `connections`.
+
+        Answers an outcome with `shown`, the host keys. The problems `host-key-unknown` and
+        `host-key-changed` have them in their facts, as `keys`.
+        """
+        return self._json("PUT", _link(name), {**(fields or {}), "plan": plan, "why": why}, _PATIENT)
+
+    def remove_link(self, name: str, plan: bool = False, why: str = "") -> Json:
+        """Remove a link. Answers an outcome."""
+        return self._json("DELETE", f"{_link(name)}{_query(plan=plan, why=why)}")
+
+    def test_link(self, name: str) -> Json:
+        """Connect once by a link, and see what may be done there."""
+        return self._json("POST", f"{_link(name)}/test", {}, _PATIENT)
+
+    def add_user(
+        self, name: str, fields: Mapping[str, object] | None = None, plan: bool = False, why: str = ""
+    ) -> Json:
+        """Let somebody in by the SSH door: `keys`, `grant`, `until`. Answers an outcome."""
+        return self._json("POST", "/v1/users", {"name": name, **(fields or {}), "plan": plan, "why": why})
+
+    def edit_user(
+        self, name: str, fields: Mapping[str, object] | None = None, plan: bool = False, why: str = ""
+    ) -> Json:
+        """Change the given terms of a user. Answers an outcome."""
+        return self._json("PATCH", _user(name), {**(fields or {}), "plan": plan, "why": why})
+
+    def remove_user(self, name: str, plan: bool = False, why: str = "") -> Json:
+        """Let a user in no more. Answers an outcome."""
+        return self._json("DELETE", f"{_user(name)}{_query(plan=plan, why=why)}")
+
+    def add_key(self, name: str, key: str, plan: bool = False, why: str = "") -> Json:
+        """Let a user in by one more key, a line as in authorized_keys. Answers an outcome."""
+        return self._json("POST", f"{_user(name)}/keys", {"key": key, "plan": plan, "why": why})
+
+    def forget_key(self, name: str, fingerprint: str, plan: bool = False, why: str = "") -> Json:
+        """Take a key from a user. Answers an outcome."""
+        path = f"{_user(name)}/keys/{quote(fingerprint, safe='')}"
+        return self._json("DELETE", f"{path}{_query(plan=plan, why=why)}")
 
     def set_permissions(self, rules: Sequence[str] | None, plan: bool = False, why: str = "") -> Json:
         """Put these permission rules in the place of all; None returns to the usual one."""
@@ -239,6 +302,14 @@ class Client(Connection):
 
 def _mapping(ref: str) -> str:
     return f"/v1/mappings/{quote(ref, safe='')}"
+
+
+def _link(name: str) -> str:
+    return f"/v1/links/{quote(name, safe='')}"
+
+
+def _user(name: str) -> str:
+    return f"/v1/users/{quote(name, safe='')}"
 
 
 def _query(**words: object) -> str:

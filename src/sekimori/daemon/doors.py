@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import structlog
 
@@ -15,8 +15,11 @@ from sekimori.model.decision import Made
 from sekimori.model.door import Door, DoorName
 from sekimori.model.errors import Problem
 from sekimori.model.events import Committed, Event
+from sekimori.model.linkfacts import SshFacts
+from sekimori.planes.link.plane import LinkPlane
+from sekimori.planes.relay.plane import RelayPlane
 
-__all__ = ["Doors", "igd_opener", "open_portmap"]
+__all__ = ["Doors", "igd_opener", "open_portmap", "ssh_opener"]
 
 Open = Callable[[Door, Gate, Inside], DeviceDoor]
 """What makes a door of its setting. Called when it is first needed: what it imports is loaded then."""
@@ -46,6 +49,26 @@ def open_portmap(setting: Door, gate: Gate, inside: Inside) -> DeviceDoor:
     return PortmapDoor(setting, gate, inside)
 
 
+def ssh_opener(relay: RelayPlane, links: LinkPlane, user: tuple[int, int] | None) -> Open:
+    """What opens the SSH door, whose process becomes `user` (UID and GID) where we are root."""
+
+    def open_ssh(setting: Door, gate: Gate, inside: Inside) -> DeviceDoor:
+        from sekimori.doors.ssh.door import SshDoor
+
+        return SshDoor(setting, gate, inside, carriers=relay, presence=links, user=user)
+
+    return open_ssh
+
+
+@runtime_checkable
+class _TellsSessions(Protocol):
+    """A door that people log in at."""
+
+    def facts(self) -> SshFacts:
+        """Its keys, and who is connected."""
+        ...
+
+
 class Doors:
     """Keeps the doors that the ledger has enabled, and no others."""
 
@@ -73,8 +96,14 @@ class Doors:
         """Why doors do not answer, by door and interface."""
         found = {name: door.problems() for name, door in self._doors.items()}
         for name, problem in self._broken.items():
-            found[name] = dict.fromkeys(self._running[name][0].interfaces, problem)
+            setting = self._running[name][0]
+            found[name] = dict.fromkeys(setting.interfaces or setting.listen, problem)
         return found
+
+    def ssh_facts(self) -> SshFacts:
+        """The SSH door's keys and sessions; nothing of one that is shut."""
+        door = self._doors.get(DoorName.SSH)
+        return door.facts() if isinstance(door, _TellsSessions) else SshFacts()
 
     def refusals(self) -> Sequence[Refusal]:
         """What devices were refused, the newest first."""
@@ -112,7 +141,8 @@ class Doors:
             try:
                 door = self._doors[name] = self._opens[name](setting, self._gate, self._inside)
                 self._broken.pop(name, None)
-                _log.info("door_opened", door=str(name), interfaces=",".join(setting.interfaces))
+                places = setting.interfaces or setting.listen
+                _log.info("door_opened", door=str(name), at=",".join(places))
                 await door.run()
             except Exception as error:
                 self._broken[name] = Problem("unexpected", what=f"{type(error).__name__}: {error}")

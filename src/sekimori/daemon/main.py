@@ -9,28 +9,34 @@ import os
 import secrets
 import signal
 import sys
-import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Final
 
 import structlog
 
-from sekimori.daemon.doors import Doors, igd_opener, open_portmap
+from sekimori.daemon.doors import Doors, igd_opener, open_portmap, ssh_opener
+from sekimori.daemon.gateway import last_gateway
 from sekimori.daemon.inside import DaemonInside
+from sekimori.daemon.links import LinkSide
 from sekimori.daemon.meters import Meters
 from sekimori.daemon.outside import Outside
-from sekimori.daemon.process import configure_log, make_private, print_problem, raise_descriptors
+from sekimori.daemon.process import (
+    make_private,
+    print_problem,
+    wait_for_stdin,
+)
 from sekimori.daemon.settings import Settings, read_settings
 from sekimori.daemon.views import DaemonViews
 from sekimori.doors.api.feed import Feed
 from sekimori.doors.api.ports import Doctor
 from sekimori.gate.local import LocalGate
 from sekimori.host.clock import SystemClock
+from sekimori.host.descriptors import raise_descriptors
 from sekimori.host.leases import LeaseFiles
 from sekimori.host.links import Links
 from sekimori.host.listeners import read_connected
+from sekimori.host.log import configure_log
 from sekimori.host.memory import give_back
 from sekimori.host.notify import notify, watchdog_interval
 from sekimori.host.resolver import SystemResolver
@@ -38,11 +44,9 @@ from sekimori.host.sightings import LanSightings
 from sekimori.host.state import hold_state
 from sekimori.host.sysctl import read_sysctl
 from sekimori.ledger.store import Ledger
-from sekimori.model.decision import GATEWAY_KEY
 from sekimori.model.door import DoorName
 from sekimori.model.errors import Problem
 from sekimori.model.events import Event
-from sekimori.model.gateway import Gateway
 from sekimori.model.mapping import Owner, OwnerKind
 from sekimori.model.network import Facts, Network, NetworkSettings, find_roles
 from sekimori.model.request import Context
@@ -140,9 +144,11 @@ class _Daemon:
             clock,
         )
         router = outside.router
+        self._far = far = LinkSide(relay, lambda: ledger.snapshot, clock, settings.worker_user)
         # In this order they act: a port that moves to the kernel is let go of by the relay first; and what a
-        # router hands on, it hands on to a plane here.
-        planes: dict[str, Plane] = {relay.name: relay, kernel.name: kernel, router.name: router}
+        # link or a router brings, it brings to a plane here.
+        every: Sequence[Plane] = (relay, kernel, far.plane, router)
+        planes = {plane.name: plane for plane in every}
         self._names = Names(resolver, clock, self._name_changed)
         section = settings.config.network
         self._roles = NetworkSettings(section.wan, section.lan)
@@ -156,7 +162,7 @@ class _Daemon:
         desired = Desired(lambda: ledger.snapshot, self._names, self._devices, planes, grace)
         self._engine = Engine(self._writer, planes, clock, desired, feed.publish)
         self._rules = rules = self._make_rules(presets)
-        relay.on_change = kernel.on_change = router.on_change = self._engine.wake
+        relay.on_change = kernel.on_change = router.on_change = far.plane.on_change = self._engine.wake
         kernel.join(
             guests=lambda: ledger.snapshot.by_plane(relay.name),
             workers=lambda: relay.worker_pids,
@@ -165,11 +171,15 @@ class _Daemon:
         self._meters = Meters(ledger, relay, kernel)
         self._gate = LocalGate(self._writer, self._engine, planes, self._names, self._devices, clock, rules)
         inside = self._make_inside(sightings)
-        opens = {DoorName.IGD: igd_opener(self._meters.packets_in), DoorName.PORTMAP: open_portmap}
+        opens = {
+            DoorName.IGD: igd_opener(self._meters.packets_in),
+            DoorName.PORTMAP: open_portmap,
+            DoorName.SSH: ssh_opener(relay, far.plane, settings.worker_user),
+        }
         self._doors = Doors(self._gate, inside, opens)
         self._departures = Departures(self._gate, inside, clock)
         outside.join(self._gate, rules)
-
+        far.join(self._gate, self._meters.counters, self._doors.ssh_facts, settings.state_dir)
         self._views = self._make_views(presets, desired)
 
     def _make_rules(self, presets: Presets) -> Rules:
@@ -187,6 +197,7 @@ class _Daemon:
             owned=lambda owner: self._devices.owned(owner.id),
             router=self._outside.router,
             line=self._outside.line,
+            used=self._far.used,
         )
 
     def _make_inside(self, sightings: LanSightings) -> DaemonInside:
@@ -223,6 +234,7 @@ class _Daemon:
             open_doctor,
             self._doors,
             self._outside,
+            self._far,
         )
 
     async def run(self) -> None:
@@ -248,7 +260,7 @@ class _Daemon:
             self._feed.close()
 
     async def _serve(self) -> None:
-        self._names.keep(m.target.host for m in self._ledger.snapshot if m.target.kind is TargetKind.NAME)
+        self._names.keep(self._ledger.snapshot.hosts(TargetKind.NAME))
         # Before the engine first runs: nothing is to be closed because nobody has looked yet.
         await self._links.start()
         self._kernel.start()
@@ -262,6 +274,7 @@ class _Daemon:
                 tasks.create_task(self._devices.run(), name="devices"),
                 tasks.create_task(self._kernel.run(), name="kernel"),
                 tasks.create_task(self._outside.run(), name="outside"),
+                tasks.create_task(self._far.run(), name="links"),
             ]
             await self._engine.ensure()
             running.append(tasks.create_task(self._gate.confirming.run(), name="confirm"))
@@ -279,7 +292,7 @@ class _Daemon:
                 tasks.create_task(self._keep_alive(), name="watchdog"),
             ]
             if self._settings.attached:
-                running.append(tasks.create_task(self._end_with_stdin(), name="stdin"))
+                running.append(tasks.create_task(wait_for_stdin(self._stop), name="stdin"))
             await self._stop.wait()
             await self._gate.confirming.revert_all("the daemon was stopped before it was confirmed")
             for task in running:
@@ -359,27 +372,15 @@ class _Daemon:
             notify("WATCHDOG=1")
             await asyncio.sleep(interval)
 
-    async def _end_with_stdin(self) -> None:
-        # A thread, for standard input may be what epoll refuses: a file, or /dev/null.
-        loop = asyncio.get_running_loop()
-        ended = asyncio.Event()
-
-        def read() -> None:
-            while os.read(0, 4096):
-                pass
-            with suppress(RuntimeError):  # the loop has ended first
-                loop.call_soon_threadsafe(ended.set)
-
-        threading.Thread(target=read, name="stdin", daemon=True).start()
-        await ended.wait()
-        self._stop.set()
-
     def _publish(self, event: Event) -> None:
         self._feed.publish(event)
+        self._far.heed(event)
         self._doors.heed(event)
 
     def _network_changed(self, facts: Facts) -> None:
-        self._network = find_roles(facts, self._roles, self._network)
+        before, self._network = self._network, find_roles(facts, self._roles, self._network)
+        if self._network != before:
+            self._far.plane.retry()
         self._kernel.reframe(self._network)
         self._outside.network_changed()
         self._doors.reframe()
@@ -390,11 +391,3 @@ class _Daemon:
 
     def _name_changed(self, host: str) -> None:
         self._engine.wake(m.id for m in self._ledger.snapshot.leading_to(Target(TargetKind.NAME, host)))
-
-
-def last_gateway(ledger: Ledger) -> Gateway | None:
-    """The gateway that was enabled last, whether or not it still is."""
-    if ledger.snapshot.gateway is not None:
-        return ledger.snapshot.gateway
-    row = ledger.last_change(GATEWAY_KEY)
-    return Gateway.from_document(row.before) if row is not None and row.before else None

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_bytes
 from typing import Final
 
 from sekimori.config.load import load_config
@@ -20,11 +21,16 @@ from sekimori.model.places import places
 from sekimori.model.words import Reading
 from sekimori.presets.load import Presets
 
-__all__ = ["Settings", "read_settings"]
+__all__ = ["Settings", "new_salt", "read_settings"]
 
 _MOST_WORKERS: Final = 8
 _UNIX_PATH: Final = 107
 """Bytes that a unix socket's path may have (unix(7))."""
+
+
+def new_salt() -> bytes:
+    """What a password is kept with: 128 bits of chance, as NIST SP 800-132 §5.1 asks for."""
+    return token_bytes(16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,7 @@ def read_settings(arguments: Sequence[str], environ: Mapping[str, str], presets:
     options = _parser().parse_args(arguments)
     where = places(environ, os.geteuid())
     zone = local_zone()
-    reading = Reading(time.time(), zone, presets.get, presets.suggest)
+    reading = Reading(time.time(), zone, presets.get, presets.suggest, new_salt)
     config, exists = _read_config(options.config, environ, where.config, reading)
     state_dir, socket = _choose_places(options, environ, config)
     relay = state_dir / "relay" / "worker-00.sock"

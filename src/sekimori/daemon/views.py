@@ -18,9 +18,9 @@ from sekimori.config.sync import plan_sync, unconfirmed_notice
 from sekimori.daemon.doors import Doors
 from sekimori.daemon.meters import Meters
 from sekimori.daemon.outside import Outside
-from sekimori.daemon.settings import Settings
+from sekimori.daemon.settings import Settings, new_salt
 from sekimori.doors.api.feed import Feed
-from sekimori.doors.api.ports import Doctor, RouterTold
+from sekimori.doors.api.ports import Doctor, LinkTried, RouterTold
 from sekimori.gate.local import LocalGate
 from sekimori.gate.ports import Outcome
 from sekimori.gate.refusals import Refusal
@@ -34,6 +34,7 @@ from sekimori.model.errors import Problem
 from sekimori.model.events import Event
 from sekimori.model.lifetime import format_instant
 from sekimori.model.line import Line
+from sekimori.model.linkfacts import SshFacts
 from sekimori.model.mapping import Owner, OwnerKind
 from sekimori.model.request import Context
 from sekimori.model.snapshot import Snapshot
@@ -67,7 +68,9 @@ class DaemonViews:
         open_doctor: Callable[[], Doctor],
         doors: Doors,
         outside: Outside,
+        links: LinkTried,
     ) -> None:
+        self.links = links
         self.presets = presets
         self._open_doctor = open_doctor
         self._doors = doors
@@ -116,6 +119,10 @@ class DaemonViews:
         """The routers above."""
         return self._outside.router.told()
 
+    def ssh_door(self) -> SshFacts:
+        """The SSH door: its host keys, and who is connected; nothing of a door that is shut."""
+        return self._doors.ssh_facts()
+
     def snapshot(self) -> Snapshot:
         """The ledger's live mappings and lists."""
         return self._ledger.snapshot
@@ -149,7 +156,7 @@ class DaemonViews:
     def reading(self) -> Reading:
         """What reading words takes, as of now."""
         presets = self.presets
-        return Reading(self._clock.now(), self._settings.zone, presets.get, presets.suggest)
+        return Reading(self._clock.now(), self._settings.zone, presets.get, presets.suggest, new_salt)
 
     def about(self) -> dict[str, Any]:
         """What the daemon is, as plain JSON values."""

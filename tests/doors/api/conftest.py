@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
 import json
 import os
@@ -18,7 +19,8 @@ from sekimori.client import Client
 from sekimori.doors.api.access import Access
 from sekimori.doors.api.app import create_app
 from sekimori.doors.api.feed import Feed
-from sekimori.doors.api.ports import Doctor, RouterTold
+from sekimori.doors.api.hostkeys import fingerprint_of
+from sekimori.doors.api.ports import Doctor, LinkTried, RouterTold
 from sekimori.doors.api.server import serve
 from sekimori.doors.api.stream import Pace
 from sekimori.gate import LocalGate, Outcome
@@ -35,6 +37,8 @@ from sekimori.model.events import Event
 from sekimori.model.judging import judge
 from sekimori.model.lifetime import Lifetime
 from sekimori.model.line import Inputs, Line
+from sekimori.model.link import Link
+from sekimori.model.linkfacts import HostKey, KeyStanding, LinkFacts, LinkTest, SshFacts
 from sekimori.model.pending import Pending
 from sekimori.model.request import Ask, Context
 from sekimori.model.snapshot import Snapshot
@@ -66,6 +70,37 @@ class Hosts:
         return Resolution(("192.168.1.9",), 60)
 
 
+def known_keys(link: Link) -> Sequence[HostKey]:
+    """The same key, known to the daemon's user, of every server that a link goes through."""
+    blob = base64.b64encode(b"\x00\x00\x00\x0bssh-ed25519\x00\x00\x00\x20" + b"\x01" * 32).decode()
+    places = (*link.jump, link.place)
+    seal = fingerprint_of(blob)
+    return [HostKey(str(place), "ssh-ed25519", blob, seal, KeyStanding.KNOWN) for place in places]
+
+
+@dataclass
+class Servers:
+    """SSH servers elsewhere, as who keeps links would find them.
+
+    `keys` is what each link as it is asked for shows, or why it shows nothing; `scanned` who was asked.
+    """
+
+    facts: dict[str, LinkFacts] = field(default_factory=dict)
+    keys: Callable[[Link], Sequence[HostKey]] = known_keys
+    tried: LinkTest = field(default_factory=LinkTest)
+    scanned: list[Link] = field(default_factory=list)
+
+    def told(self) -> Mapping[str, LinkFacts]:
+        return self.facts
+
+    async def scan(self, link: Link) -> Sequence[HostKey]:
+        self.scanned.append(link)
+        return self.keys(link)
+
+    async def test(self, link: Link) -> LinkTest:
+        return self.tried
+
+
 @dataclass
 class World:
     """A gate, and views of it. `raises` is what the gate meets with instead of doing its work."""
@@ -90,6 +125,8 @@ class World:
     judged: list[Inputs] = field(default_factory=list)
     routers: list[RouterTold] = field(default_factory=list)
     above: FakeRouter = field(default_factory=FakeRouter)
+    servers: Servers = field(default_factory=Servers)
+    ssh: SshFacts = field(default_factory=SshFacts)
     doctor: Doctor = field(default_factory=lambda: Ward(Path("/nonexistent")).clinic)
 
     # -- the gate ----------------------------------------------------------------
@@ -140,6 +177,13 @@ class World:
         self.killed.append((mapping_id, source))
         return 3
 
+    @property
+    def links(self) -> LinkTried:
+        return self.servers
+
+    def ssh_door(self) -> SshFacts:
+        return self.ssh
+
     def snapshot(self) -> Snapshot:
         return self.ledger.snapshot
 
@@ -170,7 +214,9 @@ class World:
         return self.ledger.history(limit=limit, before=before, subject=subject)
 
     def reading(self) -> Reading:
-        return Reading(self.clock.now(), "Asia/Tokyo", self.presets.get, self.presets.suggest)
+        return Reading(
+            self.clock.now(), "Asia/Tokyo", self.presets.get, self.presets.suggest, lambda: bytes(16)
+        )
 
     def about(self) -> dict[str, Any]:
         return {"version": "1.2.3", "pid": os.getpid(), "started_at": self.clock.now(), "zone": "Asia/Tokyo"}

@@ -50,13 +50,14 @@ async def lease(
 
 
 class TestDoors:
-    async def test_both_are_listed_while_they_are_shut(self, served: Any) -> None:
+    async def test_all_are_listed_while_they_are_shut(self, served: Any) -> None:
         status, _, body = await served.send("GET", "/v1/doors")
         assert status == 200
         DoorsView.model_validate(body, strict=True)
         assert [(door["name"], door["enabled"]) for door in body["doors"]] == [
             ("igd", False),
             ("portmap", False),
+            ("ssh", False),
         ]
         assert body["permissions"] == (await served.send("GET", "/v1/permissions"))[2]
 
@@ -125,7 +126,7 @@ class TestDoors:
             await lease(served.world, 5000 + number, protocol)
         _, _, view = await served.send("GET", "/v1/doors", language="ja")
         DoorsView.model_validate(view, strict=True)
-        igd, portmap = view["doors"]
+        igd, portmap, _ = view["doors"]
         assert [place["problem"] and place["problem"]["code"] for place in igd["interfaces"]] == [
             None,
             "door-not-open",
@@ -324,7 +325,7 @@ class TestImport:
         assert {each["code"] for each in body["skipped"]} == {"quota", "own-only", "no-pinholes"}
         snapshot = served.world.ledger.snapshot
         assert {name: door.interfaces for name, door in snapshot.doors.items()} == dict.fromkeys(
-            DoorName, ("lan0",)
+            (DoorName.IGD, DoorName.PORTMAP), ("lan0",)
         )
         assert [str(rule) for rule in snapshot.permissions.rules] == [
             "allow 192.168.1.0/24",

@@ -44,6 +44,18 @@ def test_every_route_is_described_once(described: dict[str, Any]) -> None:
     routes = {(path, method) for path, methods in described["paths"].items() for method in methods}
     assert routes == {
         ("/v1/status", "get"),
+        ("/v1/links", "get"),
+        ("/v1/links/{name}", "get"),
+        ("/v1/links/{name}", "put"),
+        ("/v1/links/{name}", "delete"),
+        ("/v1/links/{name}/test", "post"),
+        ("/v1/users", "get"),
+        ("/v1/users", "post"),
+        ("/v1/users/{name}", "get"),
+        ("/v1/users/{name}", "patch"),
+        ("/v1/users/{name}", "delete"),
+        ("/v1/users/{name}/keys", "post"),
+        ("/v1/users/{name}/keys/{fingerprint}", "delete"),
         ("/v1/mappings", "get"),
         ("/v1/mappings", "post"),
         ("/v1/mappings/{ref}", "get"),
@@ -136,5 +148,6 @@ def test_a_view_shows_every_term_of_a_mapping() -> None:
         "limits": "limit",
         "accepted_risks": "accept_risk",
         "excepted": "except",
+        "socks": "socks_users",
     }
     assert {told_otherwise.get(term, term) for term in terms} <= shown

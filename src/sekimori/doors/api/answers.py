@@ -78,9 +78,9 @@ class AskedView(BaseModel):
 
 
 class LeaseView(BaseModel):
-    """How a device asked for a mapping."""
+    """How a device, or an SSH session, asked for a mapping."""
 
-    protocol: Literal["igd", "pcp", "nat-pmp"]
+    protocol: Literal["igd", "pcp", "nat-pmp", "ssh"]
     description: str = Field(description="The device's own words: the text of a stranger, to be escaped.")
     lasting: bool = Field(description="Asked for without an end; it is renewed while its device is there.")
     outbound: bool = Field(description="For one remote peer only (PCP's PEER).")
@@ -109,6 +109,7 @@ class MappingView(BaseModel):
     zone: str | None
     on: str | None
     via: str
+    at: str | None = Field(description="The link at whose far end it listens; null is this machine.")
     path: list[str]
     limit: str | None
     limit_total: str | None
@@ -118,6 +119,8 @@ class MappingView(BaseModel):
     trigger: str | None = Field(examples=["tcp/6667"])
     hold: str | None
     except_: str | None = Field(alias="except", examples=["tcp/443"])
+    socks_users: list[str] | None = Field(description="Who may use a SOCKS port; empty asks nobody.")
+    reach: str | None = Field(description="Where clients of a SOCKS port may go.")
     log: bool
     accept_risk: list[str]
     preset: str | None
@@ -142,7 +145,7 @@ class ChangeView(BaseModel):
     """One change. null before is new, null after is gone."""
 
     verb: str
-    subject: Literal["mapping", "list", "gateway", "ban", "door", "permissions"]
+    subject: Literal["mapping", "list", "gateway", "ban", "door", "permissions", "link", "user"]
     name: str
     before: dict[str, Any] | None
     after: dict[str, Any] | None

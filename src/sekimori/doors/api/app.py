@@ -17,11 +17,13 @@ from sekimori.doors.api import (
     imports,
     journal,
     line,
+    links,
     mappings,
     permissions,
     services,
     stream,
     sync,
+    users,
 )
 from sekimori.doors.api.access import Access
 from sekimori.doors.api.answers import ProblemBody
@@ -42,6 +44,8 @@ _ROUTERS: Final = (
     line.router,
     bans.router,
     devicedoors.router,
+    links.router,
+    users.router,
     permissions.router,
     doctor.router,
     confirm.router,

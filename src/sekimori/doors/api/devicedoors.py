@@ -1,4 +1,4 @@
-"""Routes of the doors at which devices ask: which are open and where, and what devices leased by them."""
+"""Routes of the doors at which others ask: which are open and where, and what was leased by them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,25 @@ from sekimori.doors.api.gateway import PlanQuery
 from sekimori.doors.api.permissions import PermissionsView, render_permissions
 from sekimori.doors.api.render import Json
 from sekimori.doors.api.shapes import Asked, Text, Written
+from sekimori.doors.api.users import (
+    GrantTerms,
+    GrantView,
+    SessionView,
+    read_grant,
+    render_grant,
+    render_session,
+)
 from sekimori.gate.refusals import Refusal
 from sekimori.model.address import Interface, parse_on
 from sekimori.model.causes import cause
-from sekimori.model.door import DisableDoor, Door, DoorName, EnableDoor
+from sekimori.model.door import DisableDoor, Door, DoorName, EnableDoor, ListenAt
 from sekimori.model.errors import Problem
 from sekimori.model.lease import Adopt, LeaseProtocol, NonceRule
 from sekimori.model.lifetime import format_instant
 from sekimori.model.mapping import OwnerKind
 from sekimori.model.request import UNSAID
 from sekimori.model.snapshot import Snapshot
+from sekimori.model.user import Grant
 from sekimori.model.words import read_lifetime
 
 __all__ = ["router"]
@@ -36,10 +45,22 @@ _SERVED_BY: Final = {
     LeaseProtocol.IGD: DoorName.IGD,
     LeaseProtocol.PCP: DoorName.PORTMAP,
     LeaseProtocol.NATPMP: DoorName.PORTMAP,
+    LeaseProtocol.SSH: DoorName.SSH,
 }
+_WORDS: Final = {
+    "interfaces": (DoorName.IGD, DoorName.PORTMAP),
+    "version": (DoorName.IGD,),
+    "nonce": (DoorName.PORTMAP,),
+    "listen": (DoorName.SSH,),
+    "authorized_keys": (DoorName.SSH,),
+    "grant": (DoorName.SSH,),
+}
+"""The words of a door's terms, and the doors that have them."""
+
+DoorWord = Literal["igd", "portmap", "ssh"]
 
 Which = Annotated[
-    Literal["igd", "portmap"], Path(description="igd is UPnP; portmap is NAT-PMP and PCP.", examples=["igd"])
+    DoorWord, Path(description="igd is UPnP; portmap is NAT-PMP and PCP; ssh forwards.", examples=["igd"])
 ]
 Ref = Annotated[
     str, Path(description="A name, an id, or the outside port it alone holds.", examples=["tcp-8080"])
@@ -58,6 +79,17 @@ class DoorTerms(Asked):
         description="What portmap does with PCP requests whose nonce is another than the lease's. "
         "New: same-source, which lets the device that has the lease change it.",
     )
+    listen: list[Text] | None = Field(
+        None,
+        description="Where ssh answers; needed for a door that is shut.",
+        examples=[["192.168.1.1:2222", "*:2222"]],
+    )
+    authorized_keys: Text | None = Field(
+        None, description="A file of keys that ssh lets in beside those of users; an empty text is none."
+    )
+    grant: GrantTerms | None = Field(
+        None, description="What the keys of that file may do, unless their options say less."
+    )
 
 
 class DoorBody(Written, DoorTerms):
@@ -69,7 +101,7 @@ class DoorsBody(Written):
 
     model_config = ConfigDict(extra="forbid")
 
-    doors: dict[Literal["igd", "portmap"], DoorTerms | None] = Field(
+    doors: dict[DoorWord, DoorTerms | None] = Field(
         description="By name, how it is to answer; null shuts it. What is not named stays as it is.",
         examples=[{"igd": {"interfaces": ["lan0"]}, "portmap": None}],
     )
@@ -88,7 +120,7 @@ class AdoptBody(Written):
 
 
 class PlaceView(BaseModel):
-    """An interface on which a door is to answer."""
+    """An interface, or of ssh an address and port, on which a door is to answer."""
 
     interface: str
     problem: ProblemBody | None = Field(description="Why it does not answer there now.")
@@ -97,7 +129,7 @@ class PlaceView(BaseModel):
 class DoorView(BaseModel):
     """A door, open or shut."""
 
-    name: Literal["igd", "portmap"]
+    name: DoorWord
     enabled: bool
     interfaces: list[PlaceView]
     version: int | None = Field(description="Which IGD it says it is; null of other doors.")
@@ -105,7 +137,11 @@ class DoorView(BaseModel):
     owner: str | None = Field(examples=["person:alice"])
     managed_by: str | None = Field(description="The config file that owns it.")
     created_at: Instant | None
-    leases: int = Field(description="How many mappings stand that devices asked for by its protocols.")
+    leases: int = Field(description="How many mappings stand that were asked for by its protocols.")
+    authorized_keys: str | None = Field(description="A file of keys; null of other doors than ssh.")
+    grant: GrantView | None = Field(description="What the keys of that file may do; null of other doors.")
+    host_keys: list[str] = Field(description="Fingerprints of ssh's own keys, each after its algorithm.")
+    sessions: list[SessionView] = Field(description="Who is connected to ssh now.")
 
 
 class RefusalView(BaseModel):
@@ -123,7 +159,7 @@ class RefusalView(BaseModel):
 
 
 class DoorsView(BaseModel):
-    """The doors for devices, and the rules that every request has to pass."""
+    """The doors, and the rules that every request of a device has to pass."""
 
     doors: list[DoorView]
     permissions: PermissionsView
@@ -132,7 +168,7 @@ class DoorsView(BaseModel):
     )
 
 
-@router.get("/doors", response_model=DoorsView, summary="The doors for devices, and their rules")
+@router.get("/doors", response_model=DoorsView, summary="The doors, and the rules for devices")
 async def list_doors(call: ViewerCall) -> Response:
     """Which doors are open, where, and what keeps them from answering."""
     snapshot, problems = call.views.snapshot(), call.views.door_problems()
@@ -140,6 +176,7 @@ async def list_doors(call: ViewerCall) -> Response:
     shown = [
         _render_door(name, snapshot.doors.get(name), problems.get(name, {}), call.language)
         | {"leases": leases[name]}
+        | _render_ssh(snapshot.doors.get(name), name, call)
         for name in DoorName
     ]
     refusals = [_render_refusal(each, call.language) for each in call.views.refusals()]
@@ -184,20 +221,33 @@ def _read_door(name: DoorName, terms: DoorTerms, call: Call) -> Door:
     Raises:
         Problem: `bad-value`.
     """
-    for key, only in (("version", DoorName.IGD), ("nonce", DoorName.PORTMAP)):
-        said = getattr(terms, key)
-        if said is not None and name is not only:
-            raise Problem("bad-value", key=key, text=said, why=cause("only-of-door", door=str(only)))
+    said = terms.model_fields_set & set(_WORDS)
+    for key in sorted(said):
+        if getattr(terms, key) is not None and name not in _WORDS[key]:
+            only = ", ".join(_WORDS[key])
+            raise Problem("bad-value", key=key, text=_text(terms, key), why=cause("only-of-door", door=only))
     stands = call.views.snapshot().doors.get(name)
     usual = stands or Door(door=name, owner=call.visitor.owner, interfaces=())
-    said_on = terms.interfaces
+    said_on, listen = terms.interfaces, terms.listen
     return Door(
         door=name,
         owner=usual.owner,
         interfaces=usual.interfaces if said_on is None else tuple(dict.fromkeys(map(_interface, said_on))),
         version=usual.version if terms.version is None else terms.version,
         nonce=usual.nonce if terms.nonce is None else NonceRule(terms.nonce),
+        listen=usual.listen if listen is None else tuple(dict.fromkeys(map(_place, listen))),
+        authorized_keys=usual.authorized_keys if terms.authorized_keys is None else terms.authorized_keys,
+        grant=usual.grant if terms.grant is None else read_grant(terms.grant, usual.grant or Grant()),
     )
+
+
+def _text(terms: DoorTerms, key: str) -> str:
+    value = getattr(terms, key)
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _place(text: str) -> str:
+    return str(ListenAt.parse(text))
 
 
 def _interface(text: str) -> str:
@@ -241,7 +291,8 @@ def _render_door(
     shut: Json = {"name": str(name), "enabled": False, "interfaces": []}
     if door is None:
         return shut | dict.fromkeys(("version", "nonce", "owner", "managed_by", "created_at"))
-    places = [(interface, problems.get(interface)) for interface in door.interfaces]
+    where = door.listen if name is DoorName.SSH else door.interfaces
+    places = [(place, problems.get(place)) for place in where]
     return {
         "name": str(name),
         "enabled": True,
@@ -254,4 +305,17 @@ def _render_door(
         "owner": str(door.owner),
         "managed_by": door.owner.id if door.owner.kind is OwnerKind.FILE else None,
         "created_at": format_instant(door.created_at),
+    }
+
+
+def _render_ssh(door: Door | None, name: DoorName, call: Call) -> Json:
+    """What only the SSH door has."""
+    if door is None or name is not DoorName.SSH:
+        return {"authorized_keys": None, "grant": None, "host_keys": [], "sessions": []}
+    facts = call.views.ssh_door()
+    return {
+        "authorized_keys": door.authorized_keys,
+        "grant": None if door.grant is None else render_grant(door.grant),
+        "host_keys": list(facts.host_keys),
+        "sessions": [render_session(each, call) for each in facts.sessions],
     }

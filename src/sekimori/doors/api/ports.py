@@ -15,6 +15,8 @@ from sekimori.model.errors import Problem
 from sekimori.model.events import Event
 from sekimori.model.finding import Applied, Examination, Treatment
 from sekimori.model.line import Line
+from sekimori.model.link import Link
+from sekimori.model.linkfacts import HostKey, LinkFacts, LinkTest, SshFacts
 from sekimori.model.request import Context
 from sekimori.model.snapshot import Snapshot
 from sekimori.model.words import Reading
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from sekimori.gate.refusals import Refusal
     from sekimori.ledger.journal import Revision
 
-__all__ = ["Doctor", "Lagged", "RouterTold", "Views"]
+__all__ = ["Doctor", "Lagged", "LinkTried", "RouterTold", "Views"]
 
 
 class Lagged(Exception):  # noqa: N818 - it names what happened to a reader, not a fault
@@ -147,6 +149,29 @@ class RouterTold(Protocol):
         ...
 
 
+class LinkTried(Protocol):
+    """Who keeps the links, and tries new ones. Trying takes seconds, and a dozen where nobody answers."""
+
+    def told(self) -> Mapping[str, LinkFacts]:
+        """How each link of the snapshot is, by name. One may be missing that was added just now."""
+        ...
+
+    async def scan(self, link: Link) -> Sequence[HostKey]:
+        """The host keys that the link's server and each jump show.
+
+        A server behind a jump can be asked only once the jump's own key is trusted: where `link.host_keys`
+        does not pin it, only what stands before is told.
+
+        Raises:
+            Problem: nobody answers where the first that has to be asked should be, or it does not speak SSH.
+        """
+        ...
+
+    async def test(self, link: Link) -> LinkTest:
+        """Connect once, beside what may be up, and see what can be done there."""
+        ...
+
+
 class Views(Protocol):
     """The daemon as its readers see it. But for `history`, what does not await returns at once."""
 
@@ -163,6 +188,15 @@ class Views(Protocol):
     @property
     def doctor(self) -> Doctor:
         """Who looks for what keeps packets from the mappings."""
+        ...
+
+    @property
+    def links(self) -> LinkTried:
+        """Who keeps the links, and tries new ones."""
+        ...
+
+    def ssh_door(self) -> SshFacts:
+        """The SSH door: its host keys, and who is connected; nothing of a door that is shut."""
         ...
 
     def snapshot(self) -> Snapshot:

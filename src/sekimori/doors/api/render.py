@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from sekimori.doors.api.waiting import render_wait
 from sekimori.model.actual import Counters, Flow, HopStatus, SourceUse, State, Status
+from sekimori.model.address import UnixPath
 from sekimori.model.decision import Made, Notice, kind_of
 from sekimori.model.events import Armed, Committed, Confirmed, Event, Reverted
 from sekimori.model.lease import LeaseTerms
 from sekimori.model.lifetime import Asked, format_duration, format_instant
 from sekimori.model.mapping import Mapping, MappingKind, OwnerKind
 from sekimori.model.preset import Preset, RiskClass
+from sekimori.model.socks import SocksTerms
+from sekimori.model.target import TargetKind
 from sekimori.presets.load import Presets
 
 if TYPE_CHECKING:
@@ -55,14 +58,18 @@ def render_terms(mapping: Mapping, presets: Presets) -> Json:
         "owner": document["owner"],
         "managed_by": mapping.owner.id if mapping.owner.kind is OwnerKind.FILE else None,
         "lease": None if mapping.lease is None else _render_lease(mapping.lease),
-        "ports": document["ports"],
+        "ports": mapping.ports_text,
         "to": mapping.target_text,
         "host": document["to"],
         "from": document["from"],
         "expires_at": _instant(lifetime.expires_at),
         "permanent": lifetime.value if lifetime.asked is Asked.PERMANENT else None,
         "asked": {"how": document["asked"], "value": lifetime.value},
-        **{key: document[key] for key in ("hours", "zone", "on", "via", "path", "limit", "limit_total")},
+        **{key: document[key] for key in ("hours", "zone", "via", "path", "limit", "limit_total")},
+        "on": None if isinstance(mapping.on, UnixPath) else document["on"],
+        "at": mapping.at,
+        "socks_users": None if mapping.socks is None else [user.name for user in mapping.socks.users],
+        "reach": None if mapping.socks is None else str(mapping.socks.reach),
         **{key: document[key] for key in ("max_connections", "proxy_protocol", "idle", "accept_risk")},
         **{key: document[key] for key in ("trigger", "hold", "except", "log")},
         "preset": mapping.preset,
@@ -202,8 +209,8 @@ def _render_journal_row(row: JournalRow) -> Json:
 def _render_row(verb: str, subject: str, name: str, before: Json | None, after: Json | None) -> Json:
     changed = []
     if before is not None and after is not None:
-        keys = [key for key in after if key not in _BOOKKEEPING]
-        changed = [key for key in keys if before.get(key) != after[key]]
+        keys = [key for key in {**after, **before} if key not in _BOOKKEEPING]
+        changed = [key for key in keys if before.get(key) != after.get(key)]
     return {
         "verb": verb,
         "subject": subject,
@@ -218,9 +225,16 @@ def _render_document(document: MappingABC[str, Any] | None) -> Json | None:
     if document is None:
         return None
     shown: Json = {key: _instant(value) if key in _INSTANTS else value for key, value in document.items()}
+    if "socks" in document:
+        shown["socks"] = _render_socks(SocksTerms.from_document(document["socks"]))
     if "lease" in document:
         shown["lease"] = _render_lease(LeaseTerms.from_document(document["lease"]))
     return shown
+
+
+def _render_socks(terms: SocksTerms) -> Json:
+    """Who may and where to. Not the verifiers: whoever has one can try passwords in peace."""
+    return {"users": [user.name for user in terms.users], "reach": str(terms.reach)}
 
 
 def _render_lease(lease: LeaseTerms) -> Json:
@@ -278,6 +292,8 @@ def _risk_of(mapping: Mapping, preset: Preset | None, presets: Presets) -> RiskC
         return preset.risk
     if mapping.kind is MappingKind.DMZ:
         return RiskClass.ADMIN
+    if mapping.target.kind is TargetKind.SOCKS:
+        return RiskClass.INFRA
     for pair in (pair for pair in mapping.ports if pair.protocol.has_ports):
         for ports in dict.fromkeys((pair.inside, pair.outside)):
             for port in ports:

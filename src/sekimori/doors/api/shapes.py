@@ -46,12 +46,22 @@ class _Words(Written):
     ports: Texts | None = Field(
         None,
         description="Outside ports, a protocol without ports, `dmz`, or a preset.",
-        examples=["8080:80", "udp/7000-7010", "gre", "dmz", "minecraft"],
+        examples=["8080:80", "udp/7000-7010", "gre", "dmz", "minecraft", "unix:/run/db.sock"],
     )
     to: Text | None = Field(
         None,
         description="The target; left out where there is a trigger.",
-        examples=["192.168.1.5:22", "kids-pc", ":3000", "device:nas:443", "[::10/-64]:443"],
+        examples=[
+            "192.168.1.5:22",
+            "kids-pc",
+            ":3000",
+            "device:nas:443",
+            "[::10/-64]:443",
+            "unix:/run/app.sock",
+        ],
+    )
+    socks: StrictBool | Text | None = Field(
+        None, description="The client names the target, by SOCKS or HTTP CONNECT; in place of `to`."
     )
     from_: Texts | None = Field(
         None,
@@ -66,7 +76,14 @@ class _Words(Written):
     )
     hours: Text | None = Field(None, description="When it is open.", examples=["mon-fri/09:00-18:00"])
     on: Text | None = Field(None, description="The one outside address or interface.", examples=["eth1"])
-    via: Text | None = Field(None, description="The plane.", examples=["auto", "kernel", "relay"])
+    via: Text | None = Field(
+        None,
+        description="The plane, or the link through which the target is dialled.",
+        examples=["auto", "kernel", "relay", "bastion"],
+    )
+    at: Text | None = Field(
+        None, description="The link at whose far end it listens; `none` is here.", examples=["vps"]
+    )
     limit: Text | None = Field(None, description="New flows per source.", examples=["20/min"])
     limit_total: Text | None = Field(None, description="New flows of all sources.", examples=["200/min"])
     max_connections: Number | None = Field(None, description="Flows at one time.", examples=[100])
@@ -77,6 +94,16 @@ class _Words(Written):
     trigger: Texts | None = Field(None, description="A LAN host that sends here is opened to.")
     hold: Text | None = Field(None, description="For how long after its last packet.", examples=["10m"])
     except_: Texts | None = Field(None, alias="except", description="What a DMZ host does not get.")
+    socks_user: Texts | None = Field(
+        None,
+        description="Who may use a SOCKS port, `NAME:PASSWORD` each. Only names are ever shown.",
+        examples=[["alice:correct horse battery"]],
+    )
+    reach: Texts | None = Field(
+        None,
+        description="Where clients of a SOCKS port may go; `anywhere` is all but what is guarded.",
+        examples=["db.example:5432,10.0.0.0/8"],
+    )
     log: StrictBool | Text | None = Field(None, description="Log new flows, at a limited rate.")
     accept_risk: Texts | None = Field(None, description="Risks accepted by name.", examples=["exposed-admin"])
 
