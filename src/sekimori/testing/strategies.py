@@ -84,6 +84,7 @@ _TCP, _UDP, _SCTP = IpProtocol.TCP, IpProtocol.UDP, IpProtocol.SCTP
 _PORTLESS: Final = (IpProtocol.GRE, IpProtocol.ESP, IpProtocol.SIX_IN_FOUR)
 _DAY: Final = 24 * 60
 _SOCKS: Final = Target.parse_host("socks")
+_VERIFIER: Final = f"scrypt$1024${'00' * 16}${'0f' * 32}"
 
 
 def words() -> SearchStrategy[str]:
@@ -289,7 +290,7 @@ def _path_to_port(port: int) -> tuple[PortPair, ...]:
 
 def _socks_terms() -> SearchStrategy[SocksTerms]:
     users = st.sets(st.sampled_from(("alice", "bob", "carol")), max_size=2).map(
-        lambda names: tuple(Verifier(name, "scrypt$1024$00$00") for name in sorted(names))
+        lambda names: tuple(Verifier(name, _VERIFIER) for name in sorted(names))
     )
     reach = st.sampled_from(("db.example:5432,10.0.0.0/8", "none", "[2001:db8::5]:443", "*:443"))
     return st.builds(SocksTerms, users, st.just(ANYWHERE) | reach.map(Destinations.parse))
