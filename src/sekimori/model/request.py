@@ -40,6 +40,7 @@ __all__ = [
     "Context",
     "Define",
     "LiftBan",
+    "OneChange",
     "PutBan",
     "Renew",
     "Reroute",
@@ -169,7 +170,7 @@ class LiftBan:
     prefix: IPNetwork
 
 
-Ask = (
+OneChange = (
     Submit
     | Change
     | Renew
@@ -182,16 +183,16 @@ Ask = (
     | Obtain
     | Release
     | Adopt
-    | EnableDoor
     | DisableDoor
     | SetPermissions
     | AddLink
     | RemoveLink
-    | PutUser
-    | RemoveUser
     | Bind
     | Unbind
 )
+"""Asks that come to one change at most."""
+
+Ask = OneChange | EnableDoor | PutUser | RemoveUser
 
 
 @dataclass(frozen=True, slots=True)

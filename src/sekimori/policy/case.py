@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from sekimori.model.causes import Text, cause
 from sekimori.model.decision import Subject
+from sekimori.model.door import Door
 from sekimori.model.errors import Problem
+from sekimori.model.link import Link
 from sekimori.model.mapping import Mapping, Owner, OwnerKind
 from sekimori.model.request import Context
 from sekimori.model.snapshot import Snapshot
+from sekimori.model.user import User
 from sekimori.policy.rules import Rules
 
-__all__ = ["Case", "refuse_foreign", "refuse_own_only"]
+__all__ = ["Case", "in_place_of", "refuse_foreign", "refuse_own_only"]
+
+_Kept = TypeVar("_Kept", Door, Link, User)
 
 _OWN_ONLY = frozenset({OwnerKind.DEVICE, OwnerKind.KEY, OwnerKind.CLIENT, OwnerKind.TRIGGER})
 """Owners that may touch nothing but their own mappings."""
@@ -58,3 +64,14 @@ def refuse_own_only(what: Text, case: Case) -> None:
     actor = case.context.actor
     if actor.kind in _OWN_ONLY:
         raise Problem("not-permitted", what=what, who=actor.label)
+
+
+def in_place_of(before: _Kept | None, wanted: _Kept, case: Case) -> _Kept:
+    """What is asked for, as old as what it takes the place of, and its owner's unless a file takes over."""
+    actor = case.context.actor
+    owner = actor if before is None or actor.kind is OwnerKind.FILE else before.owner
+    return replace(
+        wanted,
+        owner=wanted.owner if case.undoing else owner,
+        created_at=int(case.now) if before is None else before.created_at,
+    )

@@ -22,6 +22,7 @@ from sekimori.model.request import (
     Context,
     Define,
     LiftBan,
+    OneChange,
     PutBan,
     Renew,
     Reroute,
@@ -53,28 +54,6 @@ from sekimori.policy.terms import (
 from sekimori.policy.users import decide_put_user, decide_remove_user, refuse_shared_keys
 
 __all__ = ["decide"]
-
-_OneChange = (
-    Submit
-    | Change
-    | Renew
-    | Reroute
-    | Close
-    | Define
-    | Configure
-    | PutBan
-    | LiftBan
-    | Obtain
-    | Release
-    | Adopt
-    | DisableDoor
-    | SetPermissions
-    | AddLink
-    | RemoveLink
-    | Bind
-    | Unbind
-)
-"""Asks that come to one change at most."""
 
 
 def decide(
@@ -126,7 +105,7 @@ def _changes_of(ask: Ask, case: Case, notices: list[Notice]) -> Iterator[Made]:
                 yield change
 
 
-def _decide_one(ask: _OneChange, case: Case, notices: list[Notice]) -> Made | None:
+def _decide_one(ask: OneChange, case: Case, notices: list[Notice]) -> Made | None:
     match ask:
         case Submit():
             return _decide_submit(ask, case, notices)

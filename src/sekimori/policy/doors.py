@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from sekimori.model.address import IPAddress, IpProtocol, PortPair, PortRange
 from sekimori.model.addresskind import kind_of
@@ -16,7 +15,7 @@ from sekimori.model.mapping import MappingKind, OwnerKind
 from sekimori.model.network import Network
 from sekimori.model.permission import Permissions, SetPermissions
 from sekimori.model.user import Grant
-from sekimori.policy.case import Case, refuse_foreign, refuse_own_only
+from sekimori.policy.case import Case, in_place_of, refuse_foreign, refuse_own_only
 from sekimori.policy.users import check_grant, strangers_rejudged
 
 __all__ = ["decide_disable_door", "decide_enable_door", "decide_set_permissions", "why_not_on"]
@@ -49,13 +48,7 @@ def decide_enable_door(ask: EnableDoor, case: Case, notices: list[Notice]) -> It
         _check_ssh(wanted, case, notices)
     else:
         _check_interfaces(wanted, case, notices)
-    actor = case.context.actor
-    takes_over = before is None or actor.kind is OwnerKind.FILE
-    after = replace(
-        wanted,
-        owner=wanted.owner if case.undoing else actor if takes_over or before is None else before.owner,
-        created_at=int(case.now) if before is None else before.created_at,
-    )
+    after = in_place_of(before, wanted, case)
     if after == before:
         return
     yield Made(Verb.DOOR, before, after)

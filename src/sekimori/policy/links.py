@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from difflib import get_close_matches
 from typing import Final
 
@@ -11,9 +10,9 @@ from sekimori.model.causes import Unreadable, cause, near
 from sekimori.model.decision import Made, Verb
 from sekimori.model.errors import Problem
 from sekimori.model.link import AddLink, Link, RemoveLink, check_link_name
-from sekimori.model.mapping import Mapping, OwnerKind
+from sekimori.model.mapping import Mapping
 from sekimori.model.snapshot import Snapshot
-from sekimori.policy.case import Case, refuse_foreign, refuse_own_only
+from sekimori.policy.case import Case, in_place_of, refuse_foreign, refuse_own_only
 from sekimori.wire.hostkeyline import HostKeyLine
 
 __all__ = ["MOST_CONNECTIONS", "MOST_JUMPS", "decide_add_link", "decide_remove_link", "refuse_links_in_use"]
@@ -37,13 +36,7 @@ def decide_add_link(ask: AddLink, case: Case) -> Made | None:
     if before is not None:
         refuse_foreign(before, "do-edit", case)
     _check(wanted)
-    actor = case.context.actor
-    owner = actor if before is None or actor.kind is OwnerKind.FILE else before.owner
-    after = replace(
-        wanted,
-        owner=wanted.owner if case.undoing else owner,
-        created_at=int(case.now) if before is None else before.created_at,
-    )
+    after = in_place_of(before, wanted, case)
     return None if after == before else Made(Verb.LINK, before, after)
 
 

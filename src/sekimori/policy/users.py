@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from difflib import get_close_matches
 
 from sekimori.model.causes import cause, near
@@ -15,7 +14,7 @@ from sekimori.model.snapshot import Snapshot
 from sekimori.model.source import LAN
 from sekimori.model.user import Grant, PutUser, RemoveUser, User, check_user_name
 from sekimori.policy.bind import rejudged
-from sekimori.policy.case import Case, refuse_foreign, refuse_own_only
+from sekimori.policy.case import Case, in_place_of, refuse_foreign, refuse_own_only
 from sekimori.policy.checks import known_lists
 from sekimori.wire.authorizedkeys import AuthorizedKey, parse_line
 
@@ -42,13 +41,7 @@ def decide_put_user(ask: PutUser, case: Case) -> Iterator[Made]:
         refuse_foreign(before, "do-edit", case)
     _check_keys(wanted)
     check_grant(wanted.grant, case)
-    actor = case.context.actor
-    owner = actor if before is None or actor.kind is OwnerKind.FILE else before.owner
-    after = replace(
-        wanted,
-        owner=wanted.owner if case.undoing else owner,
-        created_at=int(case.now) if before is None else before.created_at,
-    )
+    after = in_place_of(before, wanted, case)
     if after == before:
         return
     yield Made(Verb.USER, before, after)
