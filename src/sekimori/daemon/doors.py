@@ -82,10 +82,12 @@ class Doors:
         self._broken: dict[DoorName, Problem] = {}
         """Why a door that is enabled does not run."""
 
-    def heed(self, event: Event) -> None:
-        """Take note of what was committed."""
-        if isinstance(event, Committed) and any(_is_about_a_door(change) for change in event.changes):
+    def heed(self, event: Event) -> bool:
+        """Take note of what was committed; whether it was about a door."""
+        about = isinstance(event, Committed) and any(_is_about_a_door(change) for change in event.changes)
+        if about:
             self._changed.set()
+        return about
 
     def reframe(self) -> None:
         """The network changed."""

@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 
 from sekimori.daemon.doors import Doors, igd_opener, open_portmap, ssh_opener
-from sekimori.daemon.gateway import last_gateway
+from sekimori.daemon.gateway import last_gateway, listeners
 from sekimori.daemon.inside import DaemonInside
 from sekimori.daemon.links import LinkSide
 from sekimori.daemon.meters import Meters
@@ -164,7 +164,7 @@ class _Daemon:
         self._rules = rules = self._make_rules(presets)
         relay.on_change = kernel.on_change = router.on_change = far.plane.on_change = self._engine.wake
         kernel.join(
-            guests=lambda: ledger.snapshot.by_plane(relay.name),
+            guests=lambda: listeners(ledger.snapshot, relay.name),
             workers=lambda: relay.worker_pids,
             last_gateway=lambda: last_gateway(ledger),
         )
@@ -375,7 +375,8 @@ class _Daemon:
     def _publish(self, event: Event) -> None:
         self._feed.publish(event)
         self._far.heed(event)
-        self._doors.heed(event)
+        if self._doors.heed(event):
+            self._engine.wake((GROUND,))  # the firewall lets in who comes to a door
 
     def _network_changed(self, facts: Facts) -> None:
         before, self._network = self._network, find_roles(facts, self._roles, self._network)

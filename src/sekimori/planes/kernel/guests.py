@@ -41,7 +41,7 @@ class Guests:
 
         `lost` are ids, as they are in what was put, of which the table does not have all any more.
         """
-        open_now = (mapping for mapping in guests if mapping.wants_open(now))
+        open_now = (mapping for mapping in guests if _listens_here(mapping) and mapping.wants_open(now))
         wanted = {f"{_PREFIX}{mapping.id}": (mapping, mapping.next_change(now)) for mapping in open_now}
         put = {
             key: _permit(key, *value)
@@ -57,6 +57,11 @@ class Guests:
     def forget(self) -> None:
         """The table was taken away, and they with it."""
         self._known = {}
+
+
+def _listens_here(mapping: PortMapping) -> bool:
+    """Whether packets come to it: none come to a port at the far end of a link, nor to a unix socket."""
+    return mapping.at is None and all(pair.protocol.has_ports for pair in mapping.ports)
 
 
 def _permit(key: str, mapping: PortMapping, until: float | None) -> Wanted:

@@ -322,6 +322,8 @@ class Hands:
         """Let the firewall admit what listens here for other planes."""
         guests = self.present if self._stock.frame is not None and self._stock.frame.firewall else ()
         put, remove, known = self._guests.compare(guests, time.time(), self._stock.lost)
+        if put:  # one on an address of its own takes a place that may not be there yet
+            self._stock.lay(self._frame(put.values()), time.time())
         if put or remove:
             self._stock.change(put, remove, time.time(), {})
         self._guests.settle(known)
