@@ -21,8 +21,14 @@ from sekimori.presets.load import load_presets
 from tests.docs.documents import LANGUAGES, ROOT, Typed, all_pages, language_of, named, pages, prose, typed
 
 PRESETS = load_presets()
-READING = Reading(time.time(), "UTC", PRESETS.get, PRESETS.suggest)
-PLACES = {"NAME": "web", "REVISION": "9", "FILE": "ports.toml", "WORD": "game"}
+READING = Reading(time.time(), "UTC", PRESETS.get, PRESETS.suggest, salt=lambda: bytes(16))
+PLACES = {
+    "NAME": "web",
+    "REVISION": "9",
+    "FILE": "ports.toml",
+    "WORD": "game",
+    "@socks.pw": "alice:correct horse battery",  # what the command reads from that file
+}
 SHOWN = [one for language in LANGUAGES for page in pages(language) for one in typed(page)]
 SEKIMORI = [one for one in SHOWN if re.match(r"(\S+/)?sekimori ", one.line)]
 
@@ -168,7 +174,10 @@ def test_a_table_shown_has_the_columns_it_has(one):
     if one.answer[0] == WORDS["ls.empty"][index]:
         return
     heads = [WORDS[f"head.{name}"][index] for name in HEADS[_words(one.line)[0]]]
-    assert re.split(r" {2,}", one.answer[0].strip()) == heads
+    # A column that is there only where it has something to say.
+    managed = WORDS["head.managed"][index]
+    shown = [head for head in re.split(r" {2,}", one.answer[0].strip()) if head != managed]
+    assert shown == [head for head in heads if head != managed]
 
 
 @pytest.mark.parametrize("page", [page for page in all_pages() if page.name != "CHANGELOG.md"], ids=named)

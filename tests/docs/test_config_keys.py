@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from sekimori.config import doors, gateway, line, load
+from sekimori.config import doors, gateway, line, links, load, users
 from sekimori.config.load import parse_config
 from sekimori.config.schema import MAPPING_KEYS
+from sekimori.model.grantwords import GRANT_FIELDS
 from sekimori.model.words import Reading
 from sekimori.presets.load import load_presets
 from tests.docs.documents import LANGUAGES, ROOT, blocks, pages
@@ -48,6 +49,17 @@ def test_the_keys_of_a_door_are_documented(language):
     section = text.split("\n## [doors]\n", 1)[1].split("\n## ", 1)[0]
     for keys in doors.DOOR_KEYS.values():
         assert all(re.search(rf"^\|.*`{key}`.* \|", section, re.MULTILINE) for key in keys)
+
+
+def test_the_keys_of_a_link_are_documented(language):
+    assert sorted(_keys(language, "[links.NAME]")) == sorted(links.LINK_KEYS)
+
+
+def test_the_keys_of_a_user_and_the_words_of_a_grant_are_documented(language):
+    text = (ROOT / "docs" / language / "reference" / "config.md").read_text(encoding="utf-8")
+    section = text.split("\n## [users.NAME]\n", 1)[1].split("\n## ", 1)[0]
+    first = [row.split("|")[1] for row in section.splitlines() if row.startswith("| `")]
+    assert re.findall(r"`([a-z_]+)`", " ".join(first)) == [*users.USER_KEYS, *GRANT_FIELDS]
 
 
 def test_every_table_has_its_heading(language):
