@@ -1,4 +1,4 @@
-"""All benchmarks: `python -m bench [tcp] [udp] [mappings] [kernel] [doors]`, each in its turn.
+"""All benchmarks: `python -m bench [tcp] [udp] [mappings] [kernel] [doors] [links]`, each in its turn.
 
 Prints the machine and the date first, for the table kept in docs/en/reference/benchmarks.md.
 """
@@ -21,6 +21,7 @@ PARTS = {
     "kernel-swaps": ["bench.kernel_swaps"],
     "kernel-firewalld": ["bench.kernel_firewalld"],
     "doors": ["bench.doors_leases"],
+    "links": ["bench.links"],
 }
 
 GROUPS = {"kernel": [name for name in PARTS if name.startswith("kernel-")]}
