@@ -7,6 +7,7 @@ import pty
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -160,6 +161,16 @@ class TestAdd:
         assert ran.code == 0
         assert f"vps does not work now: {why.title()}\n  {why.fix()}" in ran.out
 
+    def test_a_key_that_another_link_names_is_taken_and_told(self, answering, run):
+        answering.answers["PUT /v1/links/vps"] = outcome(None, LINK, "confirmed")
+        told = run("link", "add", "vps", PLACE).out
+        assert f"The host key of {PLACE}, {SEAL}, is the one that another link has confirmed." in told
+
+    def test_of_one_that_stands_it_tells_what_is_new(self, answering, run):
+        answering.answers["PUT /v1/links/vps"] = outcome(LINK, replace(LINK, connections=4))
+        told = run("link", "add", "vps", "--connections", "4").out
+        assert told.startswith("Changed vps: connections 1 → 4.\n")
+
     def test_a_plan_tries_nothing(self, answering, run):
         answering.answers["PUT /v1/links/vps"] = outcome(None, LINK, planned=True, revision=None)
         ran = run("link", "add", "vps", PLACE, "--plan")
@@ -197,6 +208,7 @@ class TestUnknownKey:
         command = f"sekimori link add vps {PLACE} --jump 'a b' --identity /k --host-key {SEAL}"
         told = ran.envelope["problems"][0]["detail"] if "--json" in more else ran.err
         assert command in told
+        assert told.count("--host-key") == 1
         assert len(fake.bodies("PUT")) == 1
 
     @pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 130), ("\n", 130)])
@@ -207,6 +219,7 @@ class TestUnknownKey:
         answering.answers["PUT /v1/links/vps"] = put
         told, status = on_terminal(answering, answer, "link", "add", "vps", PLACE)
         assert (status, f"ssh-ed25519 {SEAL}" in told) == (code, True), told
+        assert told.count("?") == 1, told
         assert [body["host_keys"] for body in answering.bodies("PUT")][1:] == ([[SEAL]] if code == 0 else [])
 
     def test_a_changed_key_is_never_asked_about(self, answering):
@@ -285,6 +298,7 @@ class TestLook:
             ({}, 0),
             ({"remote": False, "remote_why": "no"}, 0),
             ({"local": False, "remote": False}, 3),
+            ({"local": None, "remote": False, "sekimori": True}, 0),
             ({"ok": False, "problem": Problem("no-such-host", host="x", why="y").body()}, 3),
         ],
     )
@@ -292,6 +306,19 @@ class TestLook:
         fake.answers["POST /v1/links/vps/test"] = outcome_of_trying(**facts)
         assert run("link", "test", "vps").code == code
         assert run("link", "test", "vps", "--json").envelope["ok"] is (code == 0)
+
+    @pytest.mark.parametrize(
+        ("facts", "line"),
+        [
+            ({"sekimori": True, "local": None}, "on from there (--via)  to what its users are granted"),
+            ({"outside": False}, "ports there (--at)     yes, but others cannot come in"),
+            ({"outside": True}, "ports there (--at)     yes\n"),
+            ({"outside": None}, "ports there (--at)     yes\n"),
+        ],
+    )
+    def test_what_may_be_done_there_is_told_as_it_is(self, fake, run, facts, line):
+        fake.answers["POST /v1/links/vps/test"] = outcome_of_trying(**facts)
+        assert line in run("link", "test", "vps").out
 
     def test_it_is_removed(self, fake, run):
         fake.answers["DELETE /v1/links/vps"] = outcome(LINK, None)

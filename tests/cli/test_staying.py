@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -196,6 +197,27 @@ class TestShare:
         out, err = running.process.communicate(timeout=20)
         assert (running.process.returncode, out, err) == (0, "", f"{mapping['name']} was closed.\n")
 
+    def test_signals_on_signals_close_it_all_the_same(self, daemon, start, echo):
+        running = start("share", str(echo))
+        running.until(r"http://")
+        for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            with contextlib.suppress(ProcessLookupError):
+                running.process.send_signal(number)
+        code, _, err = running.end()
+        assert code == 0
+        assert "Closed " in err
+        assert daemon.client.mappings() == []
+
+    def test_a_key_that_a_link_has_confirmed_needs_no_word_again(self, start, echo, sshd, vps, free_port):
+        running = start(
+            *("tunnel", "-L", f"{free_port()}:127.0.0.1:{echo}"),
+            *("-p", str(sshd.port), "-i", str(sshd.key), "root@127.0.0.1"),
+        )
+        running.until(r"leads to")
+        code, _, err = running.end()
+        assert code == 0
+        assert "is the one that another link has confirmed" in err
+
     def test_ndjson(self, start, echo):
         running = start("share", str(echo), "--json")
         assert running.process.stdout is not None
@@ -278,7 +300,12 @@ class TestTunnel:
         )
         out, err = running.process.communicate(timeout=30)
         assert (running.process.returncode, out) == (8, "")
-        assert re.search(r"--host-key SHA256:\S{43}", err)
+        (command,) = re.findall(r"^  (sekimori .*--host-key SHA256:\S{43}.*)$", err, re.MULTILINE)
+        assert command.startswith("sekimori tunnel -L ")
+        assert command.endswith(" root@127.0.0.1")
+        again = start(*shlex.split(command)[1:])
+        again.until(r"leads to")
+        assert again.end()[0] == 0
         assert daemon.client.links() == []
 
     @pytest.mark.parametrize(

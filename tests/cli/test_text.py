@@ -17,6 +17,7 @@ from sekimori.cli.text import (
     short_sources,
     size,
     span,
+    state_of,
     tiny_size,
     who_may,
     wide,
@@ -213,3 +214,18 @@ def test_who_may_use_a_unix_socket_is_its_files_matter():
         "whom the file's mode lets",
         "ファイルの権限による",
     ]
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "told"),
+    [
+        ("failed", "client-away", "waiting"),
+        ("failed", "link-down", "waiting"),
+        ("failed", "host-key-changed", "failed"),
+        ("failed", None, "failed"),
+        ("open", None, "open"),
+    ],
+)
+def test_what_only_waits_has_not_failed(state, code, told):
+    problem = None if code is None else {"code": code}
+    assert state_of({"status": {"state": state, "problem": problem}}) == told

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 import string
 from pathlib import Path
@@ -89,3 +91,14 @@ def test_language_comes_from_the_first_that_is_set(environ, language):
 
 def test_facts_are_filled_in():
     assert word("until.at", "en", when="today 18:00") == "until today 18:00"
+
+
+def test_no_table_takes_a_word_of_another():
+    names = [each.name for each in pkgutil.iter_modules(sekimori.cli.__path__)]
+    tables = [_table(name) for name in names if name.startswith("words_")]
+    assert sum(map(len, tables)) == len(WORDS)
+
+
+def _table(name: str) -> dict[str, tuple[str, str]]:
+    found = vars(importlib.import_module(f"sekimori.cli.{name}"))
+    return next(found[name] for name in found["__all__"] if name != "EXAMPLES")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import replace
 
@@ -291,3 +292,30 @@ def test_a_refusal_prints_the_flag_that_accepts_the_risk(fake, run):
     assert ran.code == 8
     assert "--accept-risk exposed-admin" in ran.err
     assert "危険を承知で開ける場合: --accept-risk" in run("open", "22", "--to", "x", "--lang", "ja").err
+
+
+@pytest.mark.parametrize(
+    ("far", "link", "told"),
+    [
+        ({"at": "vps"}, {"sekimori": False}, True),
+        ({"at": "vps"}, {"sekimori": None}, True),
+        ({"at": "vps", "on": ipaddress.ip_address("192.0.2.1")}, {"sekimori": False}, True),
+        ({"at": "vps"}, {"sekimori": True}, False),
+        ({"at": "vps", "on": ipaddress.ip_address("127.0.0.1")}, {"sekimori": False}, False),
+        ({"at": "vps"}, Problem("no-such-link", name="vps", near=""), False),
+        ({}, {"sekimori": False}, False),
+    ],
+)
+def test_what_an_sshd_may_not_let_others_into_is_told(fake, run, far, link, told):
+    fake.answers["POST /v1/mappings"] = fake.opening(fake.mapping(**far))
+    fake.answers["GET /v1/links/vps"] = {"name": "vps", **link} if isinstance(link, dict) else link
+    ran = run("open", "8080", "--to", "192.168.1.5")
+    assert ran.code == 0
+    assert ("the sshd of 'vps' needs 'GatewayPorts clientspecified'" in ran.err) is told
+    assert run("open", "8080", "--to", "192.168.1.5", "--quiet").err == ""
+
+
+def test_an_address_in_japanese_stands_apart(fake, run):
+    at_one = fake.mapping(on=ipaddress.ip_address("127.0.0.1"))
+    fake.answers["POST /v1/mappings"] = fake.opening(at_one)
+    assert "web: 127.0.0.1 の tcp/8080 を" in run("open", "8080", "--to", "x", SEKIMORI_LANG="ja").out

@@ -233,7 +233,7 @@ class TestExport:
         self, some: list[Link], people: list[User], openings: list[Door]
     ) -> None:
         own: dict[str, Any] = {"owner": OWNER, "created_at": 0}
-        here = [replace(each, **own) for each in (*some, *people, *openings)]  # type: ignore[type-var]
+        here: list[Any] = [replace(each, **own) for each in (*some, *people, *openings)]  # type: ignore[type-var]
         snapshot = Snapshot(settings=here)
         text = export_toml(snapshot, "Asia/Tokyo", now=1_750_000_000.0, preset=lambda _name: None)
         assert asks_for(snapshot, text, 1_750_000_000.0) == ()

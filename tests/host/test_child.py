@@ -29,12 +29,14 @@ while reader.read():
         outbox.put({**frame, "options": sys.argv[3:]}, fds)
         outbox.send()
 """
+_DEAF = "import time\ntime.sleep(3600)\n"
 _STUBBORN = _ECHO + "\nimport time\ntime.sleep(3600)\n"
 
 
 @pytest.fixture(autouse=True)
 def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "echoing.py").write_text(_ECHO, encoding="utf-8")
+    (tmp_path / "deaf.py").write_text(_DEAF, encoding="utf-8")
     (tmp_path / "stubborn.py").write_text(_STUBBORN, encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
@@ -110,6 +112,43 @@ async def test_one_that_was_killed_is_known_to_have_ended() -> None:
     os.kill(child.pid, signal.SIGKILL)
     assert await ended(child) == -signal.SIGKILL
     child.tell({"op": "x"})
+    await child.end()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in (("_LOOK", 0.05), ("_PING", 0.1), ("_SILENCE", 1.0), ("_START", 8.0)):
+        monkeypatch.setattr(child_module, name, seconds)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_one_that_is_stopped_is_killed() -> None:
+    heard = Heard()
+    child = await start("echoing", heard)
+    child.tell({"n": 1})
+    await heard.next()
+    os.kill(child.pid, signal.SIGSTOP)
+    assert await ended(child) == -signal.SIGKILL
+    await child.end()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_one_that_never_says_a_word_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_module, "_START", 0.5)
+    child = await start("deaf", Heard())
+    assert await ended(child) == -signal.SIGKILL
+    await child.end()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_one_that_has_nothing_to_say_lives_on() -> None:
+    heard = Heard()
+    child = await start("echoing", heard)
+    child.tell({"n": 1})
+    await heard.next()
+    await asyncio.sleep(2.5)  # longer than a silence that would end it
+    assert is_alive(child.pid)
+    assert heard.frames == []  # it was asked, and what it answered is nobody else's business
     await child.end()
 
 

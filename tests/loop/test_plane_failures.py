@@ -26,6 +26,8 @@ async def test_what_could_not_be_opened_is_taken_back_and_said(world: World) -> 
         await world.open("80", name="web")
     assert (caught.value.code, caught.value.exit_code) == ("not-applied", 5)
     assert "a test broke it" in caught.value.title()
+    for language in ("en", "ja"):  # what helps is what helps against the cause
+        assert BROKEN.fix(language) in caught.value.fix(language)
     assert (world.named("web"), world.plane.held) == (None, {})
     taken, opened = world.ledger.history()
     assert (opened.rows[0].verb, taken.rows[0].verb) == (Verb.OPEN, Verb.UNDO)

@@ -662,7 +662,20 @@ def test_a_test_says_what_may_be_done(sshd: Sshd) -> None:
     found = try_once("--test", sshd)
     assert found["problem"] is None
     assert (found["local"], found["remote"], found["sekimori"]) == (True, True, False)
+    assert found["outside"] is True
     assert found["server"].startswith("SSH-2.0-OpenSSH")
+
+
+def test_a_test_sees_that_ports_are_on_loopback_alone(tmp_path: Path) -> None:
+    with Sshd(tmp_path / "sshd", {"GatewayPorts": "no"}) as sshd:
+        found = try_once("--test", sshd)
+    assert (found["remote"], found["outside"]) == (True, False)
+
+
+def test_where_it_may_not_be_dialled_it_is_not_told_who_comes_in(tmp_path: Path) -> None:
+    with Sshd(tmp_path / "sshd", {"PermitOpen": "192.0.2.1:1"}) as sshd:
+        found = try_once("--test", sshd)
+    assert (found["local"], found["remote"], found["outside"]) == (False, True, None)
 
 
 def test_a_test_says_what_may_not_be_done(tmp_path: Path) -> None:

@@ -7,17 +7,21 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import cast
 
 import asyncssh
 import pytest
 
 from sekimori.testing.peers import Peers
 from sekimori.testing.ports import free_ports
-from sekimori.testing.sshd import make_key
+from sekimori.testing.sshd import Sshd, make_key
+from tests.planes.link.linkprocess import try_once
 
-from .ssh_rig import Rig, dials, rigged, until, until_dials, why_not
+from .ssh_rig import Client, Rig, dials, rigged, until, until_dials, why_not
 
 pytestmark = [pytest.mark.loopback, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 
@@ -45,6 +49,56 @@ async def test_a_port_is_opened_told_and_kept(rig: Rig) -> None:
         assert "Your ports stay yours for 1h" in ssh.said
         await until(lambda: rig.why(mapping.name) == "client-away")
         assert await dials(rig.first) == b""
+
+
+async def test_who_holds_no_port_is_promised_none(rig: Rig) -> None:
+    ssh = rig.ssh("-tt")
+    await ssh.says("No port was asked for")
+    ssh.type("q")
+    assert await ssh.ends() == 0
+    assert "Good bye." in ssh.said
+    assert "stay yours" not in ssh.said
+
+
+async def test_a_link_that_is_tried_here_is_told_what_it_may(rig: Rig) -> None:
+    place = f"ssh://alice@127.0.0.1:{rig.port}"
+    asked = {"url": place, "key": rig.key("alice"), "host_key_line": f"{place} {await _host_key(rig)}"}
+    found = await asyncio.to_thread(try_once, "--test", cast(Sshd, SimpleNamespace(**asked)))
+    assert (found["problem"], found["sekimori"], found["remote"]) == (None, True, True)
+    # Where its users may go is said of each destination, and not of a port that nobody asks for.
+    assert (found["local"], found["local_why"], found["outside"]) == (None, "", None)
+
+
+async def _host_key(rig: Rig) -> str:
+    key = await asyncssh.get_server_host_key("127.0.0.1", rig.port, config=None)
+    assert key is not None
+    return key.export_public_key().decode().strip()
+
+
+async def test_visits_are_told_to_terminals_only_and_many_in_sum(rig: Rig) -> None:
+    with Peers() as peers:
+        echo = peers.tcp_echo()
+        shown = rig.ssh("-tt", "-R", f"{rig.first}:127.0.0.1:{echo.port}")
+        silent = rig.ssh("-v", "-N", "-R", f"{rig.first + 1}:127.0.0.1:{echo.port}")
+        await shown.says(f"203.0.113.5:{rig.first} is open")
+        await silent.says(f"203.0.113.5:{rig.first + 1} is open")
+        for port in (rig.first, rig.first + 1):
+            assert await asyncio.gather(*(dials(port) for _ in range(40))) == [b"hello"] * 40
+        await until(lambda: told(shown) == 80)
+        lines = [line for line in shown.said.splitlines() if " connected" in line or " left after" in line]
+        seconds = shown.said.count("more lines")
+        assert 1 <= seconds < 10
+        assert len(lines) <= 5 * (seconds + 1)
+        assert " left after" not in silent.read()
+
+
+def told(ssh: Client) -> int:
+    """How many lines about visits it has shown, or summed up."""
+    words = ssh.read().split()
+    more = sum(
+        int(words[at - 2]) for at, word in enumerate(words) if words[at - 1 : at + 1] == ["more", "lines"]
+    )
+    return words.count("connected") + words.count("left") + more
 
 
 async def test_any_port_and_the_same_again(rig: Rig) -> None:
@@ -260,8 +314,15 @@ async def test_the_machines_own_networks_are_guarded_unless_they_are_named(rig: 
         assert echo.seen == []
 
 
-async def test_keys_of_a_file(tmp_path: Path) -> None:
-    keys = tmp_path / "authorized_keys"
+@pytest.fixture
+def guarded() -> Iterator[Path]:
+    """A directory below which nobody else can write, as /tmp is not."""
+    with TemporaryDirectory(dir=Path.home()) as path:
+        yield Path(path)
+
+
+async def test_keys_of_a_file(tmp_path: Path, guarded: Path) -> None:
+    keys = guarded / "authorized_keys"
     first = free_ports(2)
     async with rigged(tmp_path, users=(), keys=keys, ports=f"{first}-{first + 1}", most="1") as rig:
         await until(lambda: str(keys) in rig.door.problems())
@@ -273,7 +334,7 @@ async def test_keys_of_a_file(tmp_path: Path) -> None:
         await until(lambda: f"{keys}:2" in rig.door.problems())
         assert await rig.ssh("-N", key="carol").ends() == 255
         ssh = rig.ssh("-tt", "-R", f"{first}:127.0.0.1:1")
-        await ssh.says("Hello key-alice-", f":{first} is open to lan until")
+        await ssh.says("Hello key-alice-", f":{first} is open to LAN until")
         keys.write_text("")
         await ssh.says("this key is not let in any more")
         await ssh.ends()

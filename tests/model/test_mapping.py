@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sekimori.model.address import WHOLE, Interface, IpProtocol, PortPair, PortRange, parse_ports, parse_spans
+from sekimori.model.address import (
+    WHOLE,
+    Interface,
+    IpProtocol,
+    On,
+    PortPair,
+    PortRange,
+    parse_ports,
+    parse_spans,
+)
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import Lifetime
 from sekimori.model.mapping import (
@@ -152,11 +161,13 @@ def test_hops_are_read_back(hop: Hop) -> None:
 
 def _arrivals(claim: Claim) -> set[tuple[str, int, str]]:
     """Where a claim's packets may arrive, on a machine with a few addresses of each family."""
-    here = [ipaddress.ip_address(text) for text in ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2")]
+    texts = ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2")
+    here = [ipaddress.ip_address(text) for text in texts]
+    on: list[On]
     if claim.on is None:
-        on = here
+        on = [*here]
     elif isinstance(claim.on, Interface):
-        on = here if claim.on == WAN else []
+        on = [*here] if claim.on == WAN else []
     elif claim.on.is_unspecified:
         on = [address for address in here if address.version == claim.on.version]
     else:

@@ -146,14 +146,14 @@ async def test_the_same_port_is_the_same_lease_and_who_asks_last_has_it(world: W
     assert again.lease is not None
     assert (again.lease.generation, again.lease.description) == (2, "elsewhere")
     assert ends_in(world, again) == 7200
-    assert world.commits[-1].changes[0].verb is Verb.EXTEND
+    assert [each.changes[0].verb for each in world.commits[-1:]] == [Verb.EXTEND]
     narrower = await bind(world, words={"from": "198.51.100.0/24", "limit": "5/s"})
     assert (narrower.id, str(narrower.sources), str(narrower.limits.per_source)) == (
         first.id,
         "198.51.100.0/24",
         "5/s",
     )
-    assert world.commits[-1].changes[0].verb is Verb.CHANGE
+    assert [each.changes[0].verb for each in world.commits[-1:]] == [Verb.CHANGE]
 
 
 async def test_what_another_has_is_not_given(world: World) -> None:

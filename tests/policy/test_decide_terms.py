@@ -61,6 +61,8 @@ def test_sources_left_to_us_are_told_and_those_said_are_not(table: Table) -> Non
     assert "--from anyone" in notice.text("ja")
     assert notice.text("ja") != notice.text()
     assert table.grant(table.submit("81", from_="lan")).notices == ()
+    for address in ("127.0.0.1", "::1"):  # where nobody else can come, nobody is kept out
+        assert table.grant(table.submit("83", on=address)).notices == ()
     codes = [notice.code for notice in table.grant(table.submit("minecraft")).notices]
     assert "sources-defaulted" not in codes  # the preset admits anyone
 

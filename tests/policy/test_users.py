@@ -163,7 +163,7 @@ async def test_what_the_grants_do_not_differ_in_stays_as_it_was_made_by_hand(wor
 
 
 async def test_a_wider_grant_must_accept_its_dangers(world: World) -> None:
-    lan = {"ports": "3389", "from": "lan"}
+    lan: dict[str, Any] = {"ports": "3389", "from": "lan"}
     await world.ask(PutUser(a_user(words=lan)))
     await bind(world, 3389, **lan)
     problem = await refusal(world, PutUser(a_user(words=lan | {"from": "anyone"})))

@@ -172,7 +172,10 @@ def _sentence_of_far(session: Session, change: Change) -> str:
     if not after:
         return session.word(f"done.{subject}-off", name=name)
     if subject == "link":
-        return session.word("done.link-on", name=name, place=clean(after["place"]))
+        if not change.get("before"):
+            return session.word("done.link-on", name=name, place=clean(after["place"]))
+        fields = [f"{label} {old} → {new}" for label, old, new in _differences(session, change)]
+        return session.word("done.change", name=name, fields=", ".join(fields) or "-")
     fields = [f"{label} {new}" for label, _, new in _differences(session, {**change, "before": None})]
     return session.word("done.user-on", name=name, fields="; ".join(fields))
 

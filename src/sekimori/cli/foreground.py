@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from typing import Any
 
+from sekimori.cli.farend import tell_of_far_end
 from sekimori.cli.hosting import END_WITHIN, Hosted, answers, deferred, ending_as_interrupt, introduce
 from sekimori.cli.misuse import Fault
 from sekimori.cli.session import Session
-from sekimori.cli.text import clean
+from sekimori.cli.text import clean, state_of
 from sekimori.cli.writing import tell, tell_opened
 from sekimori.model.errors import Kind, Problem
 
@@ -47,6 +48,7 @@ def _stay(session: Session, fields: Mapping[str, object], why: str, hosted: Host
             outcome = session.client.open(fields, why=why)
             view = outcome["mappings"][0]
         tell(session, outcome, lambda: tell_opened(session, outcome, "open.ctrl-c"))
+        tell_of_far_end(session, view)
         introduce(session, hosted)
         while _follow(session, events, view):
             events = _again(session, hosted)
@@ -82,7 +84,7 @@ def _tell_status(session: Session, data: Mapping[str, Any]) -> None:
         session.answer({"event": "status", **data}, str)
         return
     status = data["status"]
-    state = session.word(f"state.{status['state']}")
+    state = session.word(f"state.{state_of(data)}")
     if status.get("problem"):
         state += f": {status['problem'].get('title', '')}"
     if not session.options.quiet:

@@ -25,7 +25,7 @@ from sekimori.cli.misuse import Fault
 from sekimori.cli.session import Session
 from sekimori.model.errors import Kind, Problem
 
-__all__ = ["END_WITHIN", "Hosted", "answers", "deferred", "ending_as_interrupt", "introduce"]
+__all__ = ["END_WITHIN", "Hosted", "answers", "deferred", "ending_as_interrupt", "introduce", "unheed_ends"]
 
 _ENDS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _START_WITHIN: Final = 15.0
@@ -158,9 +158,14 @@ def _make_home() -> Path:
 
 @contextmanager
 def ending_as_interrupt() -> Iterator[None]:
-    """SIGTERM and SIGHUP end this command as Ctrl-C does."""
+    """SIGTERM and SIGHUP end this command as Ctrl-C does.
+
+    The first of them counts. Another, which a group of processes or an impatient person may send at once,
+    must not keep what is open from being closed.
+    """
 
     def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+        unheed_ends()
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, interrupt) for number in _ENDS}
@@ -169,6 +174,12 @@ def ending_as_interrupt() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def unheed_ends() -> None:
+    """From now on this command ends anyhow, and its last steps are not broken off."""
+    for number in _ENDS:  # not SIG_IGN, which children would inherit
+        signal.signal(number, lambda _number, _frame: None)
 
 
 @contextmanager

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sekimori.cli.grammar import Writing
 from sekimori.cli.misuse import Misuse
 from sekimori.cli.session import Session
 from sekimori.cli.text import aligned, clean, one_line, span
-from sekimori.cli.words import has_word
+from sekimori.cli.words import has_word, word
 from sekimori.cli.writing import tell
 from sekimori.model.errors import Problem
 
-__all__ = ["add", "ls", "put", "remove", "show", "try_"]
+__all__ = ["add", "ls", "put", "remove", "show", "tell_trusted", "try_"]
 
 View = Mapping[str, Any]
 
 _UNKNOWN: Final = "host-key-unknown"
+_TRUSTED: Final = {"known": "link.known", "confirmed": "link.confirmed"}
+_OF_KEY: Final = ("place", "fingerprint")
 
 
 class _Unconfirmed(Problem):
@@ -30,7 +32,7 @@ class _Unconfirmed(Problem):
         super().__init__(problem.code, **problem.facts)
 
     def fix(self, language: str = "en") -> str:
-        return f"{super().fix(language)}\n  {self._command}"
+        return word("link.compared", language, command=self._command)
 
 
 def ls(*, session: Session) -> int:
@@ -87,8 +89,8 @@ def add(
     def human() -> str:
         from sekimori.cli.changes import describe_done
 
-        known = [_known(session, key) for key in outcome["shown"] if key["standing"] == "known"]
-        return "\n".join([describe_done(session, outcome), *known, _told(session, called, tested)])
+        trusted = tell_trusted(session, outcome["shown"])
+        return "\n".join([describe_done(session, outcome), *trusted, _told(session, called, tested)])
 
     # That it cannot be reached now is no reason not to have it: it is tried again by itself.
     return session.answer(whole, human, notices=outcome["notices"])
@@ -109,9 +111,16 @@ def try_(name: str | None = None, /, *, session: Session) -> int:
 
 
 def put(
-    session: Session, name: str, fields: Mapping[str, object], keys: Iterable[str], writing: Writing
+    session: Session,
+    name: str,
+    fields: Mapping[str, object],
+    keys: Iterable[str],
+    writing: Writing,
+    command: Callable[[Sequence[str]], str] | None = None,
 ) -> Mapping[str, Any]:
     """Add a link; ask whoever sits at the terminal about keys that nobody has confirmed.
+
+    `command` writes the command that names host keys, where it is not `link add`.
 
     Raises:
         Problem: `host-key-unknown` where nobody can be asked, `interrupted` where the answer is no; and what
@@ -128,8 +137,9 @@ def put(
                 raise
             shown = _shown(problem)
             if not session.asks or any(key["fingerprint"] in said for key in shown):
-                command = _command(name, fields, [*said, shown[0]["fingerprint"]])
-                raise _Unconfirmed(problem, session.word("link.compared", command=command)) from None
+                named = [*said, shown[0]["fingerprint"]]
+                again = _command(name, fields, named) if command is None else command(named)
+                raise _Unconfirmed(problem, again) from None
             said += _confirm(session, shown)
 
 
@@ -148,7 +158,7 @@ def _confirm(session: Session, keys: Sequence[Mapping[str, str]]) -> list[str]:
     lines = [f"  {one_line(key['algorithm'])} {one_line(key['fingerprint'])}" for key in keys]
     place = one_line(keys[0]["place"])
     question = "\n".join([session.word("link.unknown", place=place), *lines, session.word("link.compare")])
-    if not session.agrees(question):
+    if not session.agrees(question, "ask.same"):
         raise Problem("interrupted")
     return [key["fingerprint"] for key in keys]
 
@@ -171,8 +181,13 @@ def _command(name: str, fields: Mapping[str, object], keys: Iterable[str]) -> st
     return shlex.join(words)
 
 
-def _known(session: Session, key: Mapping[str, str]) -> str:
-    return session.word("link.known", **{name: one_line(str(key[name])) for name in ("place", "fingerprint")})
+def tell_trusted(session: Session, shown: Iterable[Mapping[str, str]]) -> list[str]:
+    """A line for each host key that was taken because somebody here trusts it already."""
+    return [
+        session.word(_TRUSTED[key["standing"]], **{name: one_line(str(key[name])) for name in _OF_KEY})
+        for key in shown
+        if key["standing"] in _TRUSTED
+    ]
 
 
 def _told(session: Session, name: str, tested: View) -> str:
@@ -191,9 +206,14 @@ def _told(session: Session, name: str, tested: View) -> str:
             yes if may else f"{session.word('say.no')} ({one_line(why)})" if why else session.word("say.no")
         )
 
+    local, remote = (answer(tested[key], tested[f"{key}_why"]) for key in ("local", "remote"))
+    if tested["sekimori"] and tested["local"] is None:
+        local = session.word("link.as-granted")
+    if tested["remote"] and tested.get("outside") is False:
+        remote = session.word("link.loopback-only")
     rows = [
-        ("link.local", answer(tested["local"], tested["local_why"])),
-        ("link.remote", answer(tested["remote"], tested["remote_why"])),
+        ("link.local", local),
+        ("link.remote", remote),
         ("link.udp", yes if tested["sekimori"] else session.word("link.no-udp")),
         ("field.algorithms", _algorithms(tested)),
     ]

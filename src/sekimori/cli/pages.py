@@ -7,7 +7,17 @@ from typing import Any, Final
 
 from sekimori.cli.line import draw_line
 from sekimori.cli.session import Session
-from sekimori.cli.text import aligned, all_sources, clean, one_line, owner_label, protocol_name, size, who_may
+from sekimori.cli.text import (
+    aligned,
+    all_sources,
+    clean,
+    one_line,
+    owner_label,
+    protocol_name,
+    size,
+    state_of,
+    who_may,
+)
 from sekimori.cli.words import has_word
 
 __all__ = ["hop_state", "page_mapping", "page_preset", "page_status"]
@@ -70,7 +80,7 @@ def _rows_state(session: Session, view: View) -> Iterator[Row]:
     yield "name", view["name"]
     kind = view.get("kind", "forward")
     yield "kind", "" if kind == "forward" else _word_of(session, "kind", kind)
-    state = session.word(f"state.{status['state']}")
+    state = session.word(f"state.{state_of(view)}")
     if status.get("since"):
         state = session.word("show.since", state=state, when=clock.when(status["since"]))
     edge = "opens_at" if status["state"] == "outside-hours" else "closes_at"
@@ -94,7 +104,7 @@ def hop_state(session: Session, hop: View) -> str:
 def _rows_terms(session: Session, view: View) -> Iterator[Row]:
     clock = session.clock
     yield "ports", view["ports"]
-    yield "to", view["to"]
+    yield "to", session.word("lead.client") if view["to"] == "client" else view["to"]
     reached = view["status"].get("targets") or ()
     targets = [each for each in reached if each not in view["to"] and each != "*"]  # what only a client knows
     yield "targets", ", ".join(targets)

@@ -125,11 +125,11 @@ class Session:
         options = self.options
         return not options.yes and not options.json and sys.stdin.isatty() and sys.stderr.isatty()
 
-    def agrees(self, question: str) -> bool:
-        """Whether to go on; yes where nobody is asked."""
+    def agrees(self, question: str, ending: str = "ask.go-on") -> bool:
+        """Whether to go on; yes where nobody is asked. `ending` is the word after the question."""
         if not self.asks:
             return True
-        print(clean(question), self.word("ask.go-on"), file=sys.stderr, end="", flush=True)
+        print(clean(question), self.word(ending), file=sys.stderr, end="", flush=True)
         return sys.stdin.readline().strip().lower() in {"y", "yes", "はい"}
 
     def _complain(self, problem: Problem) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from sekimori.cli.hosting import Hosted, answers, ending_as_interrupt, introduce
+from sekimori.cli.farend import tell_of_far_end
+from sekimori.cli.hosting import Hosted, answers, ending_as_interrupt, introduce, unheed_ends
 from sekimori.cli.misuse import Misuse
 from sekimori.cli.session import Session
 from sekimori.cli.staying import Stay
@@ -80,6 +81,7 @@ def _run(
         _tell(session, view, link, seconds)
         introduce(session, hosted)
         stay.run()
+        unheed_ends()
     except KeyboardInterrupt:
         pass  # the usual end of this command
     finally:
@@ -168,8 +170,7 @@ def _tell(session: Session, view: View, link: View | None, seconds: float | None
     if problem := view["status"].get("problem"):
         lines.append(session.word("open.failed", title=str(problem.get("title", ""))))
     session.print(clean("\n".join(lines)))
-    if link is not None and not link["sekimori"] and session.talks:
-        session.talk(session.word("share.gateway-ports", link=link["name"]))
+    tell_of_far_end(session, view, link)
 
 
 def _after(session: Session, seconds: float) -> str:

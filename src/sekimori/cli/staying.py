@@ -14,7 +14,7 @@ from typing import Any, Final
 from sekimori.cli.hosting import END_WITHIN, Hosted, deferred
 from sekimori.cli.misuse import Fault
 from sekimori.cli.session import Session
-from sekimori.cli.text import clean, size
+from sekimori.cli.text import clean, size, state_of
 from sekimori.cli.visits import Visit, Visits
 from sekimori.model.errors import Kind, Problem
 from sekimori.model.lifetime import format_duration
@@ -195,7 +195,7 @@ class Stay:
         if session.options.json:
             session.answer({"event": "status", **data}, str)
             return
-        state = session.word(f"state.{status['state']}")
+        state = session.word(f"state.{state_of(data)}")
         if status.get("problem"):
             state += f": {status['problem'].get('title', '')}"
         if not session.options.quiet:

@@ -20,7 +20,17 @@ from rich.text import Text
 
 from sekimori.cli.pages import hop_state
 from sekimori.cli.session import Session
-from sekimori.cli.text import clean, lead, one_line, owner_label, short_sources, span, tiny_size, who_may
+from sekimori.cli.text import (
+    clean,
+    lead,
+    one_line,
+    owner_label,
+    short_sources,
+    span,
+    state_of,
+    tiny_size,
+    who_may,
+)
 from sekimori.cli.words import has_word
 from sekimori.model.mapping import fold_fields
 
@@ -48,6 +58,7 @@ _SHAPES: Final = {
     "paused": ("=", "yellow"),
     "outside-hours": ("○", "blue"),
     "failed": ("×", "bold red"),
+    "waiting": ("◌", "yellow"),
 }
 _NUMERIC: Final = frozenset({"now", "bytes", "refused"})
 _OURS: Final = {
@@ -157,7 +168,7 @@ def _cells(session: Session, view: View) -> dict[str, str | Text]:
         "leads": clean(" → ".join(lead(view, session.options.language))),
         "sources": clean(who_may(view, session.options.language, short=True)),
         "until": session.clock.until(view),
-        "state": state_word(session, view["status"]["state"]),
+        "state": state_word(session, state_of(view)),
         "now": str(counters["flows_active"]),
         "bytes": f"{tiny_size(counters['bytes_in'])}/{tiny_size(counters['bytes_out'])}",
         "refused": str(_refused(view)),

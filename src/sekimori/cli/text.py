@@ -29,6 +29,7 @@ __all__ = [
     "short_sources",
     "size",
     "span",
+    "state_of",
     "tiny_size",
     "who_may",
     "wide",
@@ -36,6 +37,8 @@ __all__ = [
 ]
 
 _PROTOCOLS: Final = {"igd": "UPnP", "pcp": "PCP", "nat-pmp": "NAT-PMP"}
+_AWAITED: Final = frozenset({"client-away", "link-down", "link-slow"})
+"""Codes of problems that pass by themselves, as soon as a link is up or an SSH client is back."""
 _UNBOUNDED: Final = 10_000
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -171,6 +174,15 @@ def led_to(view: Mapping[str, Any], language: str) -> str:
         return word("lead.via", language, target=view["to"], link=view["via"])
     kind = view.get("kind")
     return f"{view['to']} ({word(f'kind.{kind}', language)})" if kind in ("permit", "pinhole") else view["to"]
+
+
+def state_of(view: Mapping[str, Any]) -> str:
+    """The state of a mapping as people are told it: what only waits for its link, or for the client that
+    opened it, has not failed.
+    """
+    status = view["status"]
+    code = (status.get("problem") or {}).get("code")
+    return "waiting" if status["state"] == "failed" and code in _AWAITED else str(status["state"])
 
 
 def who_may(view: Mapping[str, Any], language: str, *, short: bool = False) -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
 from sekimori.cli.grammar import Writing
-from sekimori.cli.hosting import Hosted, answers, ending_as_interrupt, introduce
-from sekimori.cli.linking import put
+from sekimori.cli.hosting import Hosted, answers, ending_as_interrupt, introduce, unheed_ends
+from sekimori.cli.linking import put, tell_trusted
 from sekimori.cli.misuse import Misuse
 from sekimori.cli.session import Session
 from sekimori.cli.sshwords import Forwarding, Place, read_destination, read_dynamic, read_local, read_remote
@@ -72,12 +74,15 @@ def tunnel(
         raise Misuse("no-forwarding", fix="hint.forwarding", verb="tunnel", text="-L")
     del no_command  # no command is ever run there: ssh's -N is what this always does
     place = read_destination(host, login or "", port or "")
+    spelled = {"-L": local, "-R": remote, "-D": dynamic, "-p": port, "-i": identity, "-J": jump, "-l": login}
+    spelled |= {"-F": ssh_config, "--from": from_, "--for": for_, "--accept-risk": accept_risk, "--why": why}
     own = {"jump": jump, "identity": identity, "config": ssh_config}
     terms = {"from": None if from_ is None else ",".join(from_), "accept_risk": accept_risk}
     seconds = None if for_ is None else parse_duration(for_)
     with ending_as_interrupt():
         hosted = None if answers(session) else Hosted(session)
         run = _Tunnel(hosted.session if hosted else session, place, wanted, terms, why)
+        run.again = partial(_command, host, spelled)
         if hosted is None:
             return run.carry_out(None, own, host_key or [], seconds)
         with hosted:
@@ -98,6 +103,8 @@ class _Tunnel:
         self._session = session
         self._place = place
         self._wanted = wanted
+        self.again: Callable[[Sequence[str]], str] | None = None
+        """Writes this very command with the host keys to trust."""
         self._terms = {key: value for key, value in terms.items() if value is not None}
         self._why = why
 
@@ -115,6 +122,7 @@ class _Tunnel:
                     self._tell(view, one, link)
                 introduce(self._session, hosted)
                 stay.run()
+                unheed_ends()
             finally:
                 closed = stay.close()
         except KeyboardInterrupt:
@@ -144,7 +152,9 @@ class _Tunnel:
         if "config" in said:
             fields["config"] = said["config"] if said["config"] == "none" else _absolute(said["config"])
         name = f"{_OURS}{secrets.token_hex(3)}"
-        put(self._session, name, fields, keys, Writing(why=self._why))
+        outcome = put(self._session, name, fields, keys, Writing(why=self._why), self.again)
+        for line in tell_trusted(self._session, outcome["shown"]) if self._session.talks else ():
+            self._session.talk(line)
         return name, True
 
     def _sweep(self) -> None:
@@ -197,6 +207,15 @@ class _Tunnel:
         if problem := view["status"].get("problem"):
             lines.append(session.word("open.failed", title=str(problem.get("title", ""))))
         session.print(clean("\n".join(lines)))
+
+
+def _command(host: str, spelled: Mapping[str, str | Sequence[str] | None], keys: Sequence[str]) -> str:
+    """This very command, with the host keys to trust."""
+    words = ["sekimori", "tunnel"]
+    for flag, value in {**spelled, "--host-key": keys}.items():
+        for each in [value] if isinstance(value, str) else value or ():
+            words += [flag, each] if each else []
+    return shlex.join([*words, host])
 
 
 def _listening(view: View, ports: str) -> str:

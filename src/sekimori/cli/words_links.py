@@ -59,13 +59,22 @@ LINKS: Final[dict[str, tuple[str, str]]] = {
         "{place} のホスト鍵は初めて見るものです:",
     ),
     "link.compare": (
-        "Is it the one that 'ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub' tells there?",
-        "相手側の ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub の表示と同じですか?",
+        "Compare it with what 'ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub' says there.",
+        "相手側で ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub と見比べてください。",
     ),
-    "link.compared": ("Once you have compared it: {command}", "見比べて同じなら: {command}"),
+    "link.compared": (
+        "Compare it with what 'ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub' says there (the file of "
+        "that kind of key). If it is the same:\n  {command}",
+        "相手側で ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub（鍵の種類に合うファイル）と見比べ、"
+        "同じなら:\n  {command}",
+    ),
     "link.known": (
         "The host key of {place}, {fingerprint}, is the one in known_hosts.",
         "{place} のホスト鍵 {fingerprint} は known_hosts のものと同じです。",
+    ),
+    "link.confirmed": (
+        "The host key of {place}, {fingerprint}, is the one that another link has confirmed.",
+        "{place} のホスト鍵 {fingerprint} は、別のリンクで確認済みのものと同じです。",
     ),
     "link.works": ("{name} lets us in ({how}).", "{name} に入れます（{how}）。"),
     "link.not-now": ("{name} does not work now: {why}", "{name} は今は使えません: {why}"),
@@ -75,6 +84,14 @@ LINKS: Final[dict[str, tuple[str, str]]] = {
     "link.udp": ("UDP", "UDP の中継"),
     "link.no-udp": ("no: Sekimori does not answer there", "いいえ（向こう側が Sekimori ではない）"),
     "link.untried": ("not tried", "未確認"),
+    "link.as-granted": (
+        "to what its users are granted: sekimori user show NAME, there",
+        "許可された宛先へ（相手側の sekimori user show 名前 で分かります）",
+    ),
+    "link.loopback-only": (
+        "yes, but others cannot come in: its sshd needs 'GatewayPorts clientspecified'",
+        "はい。ただし外からは届きません（sshd に GatewayPorts clientspecified が必要）",
+    ),
     "phase.connecting": ("connecting", "接続しています"),
     "phase.up": ("up", "接続済み"),
     "phase.waiting": ("down", "切断"),
@@ -159,7 +176,7 @@ LINKS: Final[dict[str, tuple[str, str]]] = {
         "the SSH server; a Host of ssh_config will do; needed for a new link",
         "SSH サーバー。ssh_config の Host でもよい（新しいリンクでは必須）",
     ),
-    "help.argument.what": (
+    "help.argument.share.what": (
         "what to share: 3000, HOST:PORT or unix:/path",
         "共有するもの: 3000、HOST:PORT、unix:/パス",
     ),

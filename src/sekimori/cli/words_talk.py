@@ -103,6 +103,7 @@ TALK: Final[dict[str, tuple[str, str]]] = {
         "今は時間外です。{when}に開きます。",
     ),
     "open.everywhere": ("all addresses", "全アドレス"),
+    "open.on-address": ("{on}", "{on} "),
     "open.failed": ("It is not served yet: {title}", "まだ動いていません: {title}"),
     "open.starting": ("It is still starting.", "準備中です。"),
     "done.open": (
@@ -137,6 +138,7 @@ TALK: Final[dict[str, tuple[str, str]]] = {
         "適用するものはありません: 台帳はファイルと一致しています。",
     ),
     "say.notice": ("note: {text}", "注意: {text}"),
+    "ask.same": ("Is it the same? [y/N] ", "同じですか? [y/N] "),
     "ask.go-on": ("Go on? [y/N] ", "続けますか? [y/N] "),
     "ask.cut": (
         "{count} live connections of {name} would end at once.",
@@ -213,6 +215,7 @@ TALK: Final[dict[str, tuple[str, str]]] = {
     "state.paused": ("paused", "一時停止"),
     "state.outside-hours": ("outside hours", "時間外"),
     "state.failed": ("failed", "失敗"),
+    "state.waiting": ("waiting", "待機中"),
     "flow.open": ("open", "通信中"),
     "flow.dialling": ("dialling", "接続中"),
     "flow.half-closed": ("half closed", "片側終了"),

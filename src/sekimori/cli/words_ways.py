@@ -32,7 +32,7 @@ WAYS: Final[dict[str, tuple[str, str]]] = {
     "ask.password": ("Password for {name}: ", "{name} のパスワード: "),
     "ask.password-again": ("Once more: ", "もう一度: "),
     "open.far-end": ("the far end of {link}", "{link} の先"),
-    "open.far-end-at": ("{on} at the far end of {link}", "{link} の先の {on}"),
+    "open.far-end-at": ("{on} at the far end of {link}", "{link} の先の {on} "),
     "open.here": ("this machine", "このマシン"),
     "lead.via": ("{target} via {link}", "{target}（{link} 経由）"),
     "sources.by-mode": ("whom the file's mode lets", "ファイルの権限による"),

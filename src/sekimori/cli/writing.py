@@ -7,6 +7,7 @@ from typing import Any
 
 from sekimori.cli.changes import describe_done, describe_plan, merge
 from sekimori.cli.confirming import conclude
+from sekimori.cli.farend import tell_of_far_end
 from sekimori.cli.grammar import Lasting, Terms, Writing
 from sekimori.cli.misuse import Misuse
 from sekimori.cli.passwords import with_passwords
@@ -43,7 +44,10 @@ def open_(
 
         return host(session, asked, writing.why)
     outcome = session.client.open(asked, plan=writing.plan, why=writing.why)
-    return tell(session, outcome, lambda: tell_opened(session, outcome))
+    code = tell(session, outcome, lambda: tell_opened(session, outcome))
+    for view in () if outcome["planned"] else outcome["mappings"]:
+        tell_of_far_end(session, view)
+    return code
 
 
 def close(
@@ -171,7 +175,7 @@ def _where(session: Session, view: Mapping[str, Any]) -> str:
         return session.word(key, link=clean(str(link)), on=on)
     if str(view["ports"]).startswith("unix:/"):
         return session.word("open.here")
-    return on or session.word("open.everywhere")
+    return session.word("open.on-address", on=on) if on else session.word("open.everywhere")
 
 
 def _set_paused(session: Session, verb: str, names: tuple[str, ...], paused: bool, writing: Writing) -> int:

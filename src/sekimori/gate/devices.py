@@ -12,7 +12,7 @@ from sekimori.gate.ports import Gate
 from sekimori.gate.refusals import Refusals
 from sekimori.model.actual import State, Status
 from sekimori.model.address import IPAddress
-from sekimori.model.errors import Problem
+from sekimori.model.errors import Problem, not_applied
 from sekimori.model.events import Event
 from sekimori.model.lease import NonceRule, Obtain, Release
 from sekimori.model.mapping import Mapping as PortMapping
@@ -161,7 +161,7 @@ class Leases:
         """
         status = self._inside.status_of(mapping.id)
         if status.state is State.FAILED and status.problem is not None:
-            raise Problem("not-applied", name=mapping.name, why=status.problem.titles)
+            raise not_applied(mapping.name, status.problem)
 
     async def release(
         self, device: Owner, mapping: PortMapping, nonce: str | None, rule: NonceRule, why: str = ""

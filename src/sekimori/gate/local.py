@@ -17,7 +17,7 @@ from sekimori.ledger.journal import Revision
 from sekimori.model.actual import State
 from sekimori.model.causes import cause
 from sekimori.model.decision import Deny, Made, NamedList, Notice, Verb
-from sekimori.model.errors import Problem
+from sekimori.model.errors import Problem, not_applied
 from sekimori.model.events import Committed
 from sekimori.model.gateway import Ban, Gateway
 from sekimori.model.lifetime import Lifetime
@@ -203,7 +203,7 @@ class LocalGate:
         """Why a mapping that should have opened did not, or the gateway or a ban is not there."""
         if isinstance(change.after, Gateway | Ban):
             unlaid = self._engine.problem(GROUND)
-            return unlaid and Problem("not-applied", name=change.after.name, why=unlaid.titles)
+            return unlaid and not_applied(change.after.name, unlaid)
         if not isinstance(change.after, PortMapping) or change.verb in _SPARING:
             return None
         status = self._engine.status(change.after.id)
@@ -211,7 +211,7 @@ class LocalGate:
             return None
         if status.problem.code in _PASSING:
             return None
-        return Problem("not-applied", name=change.after.name, why=status.problem.titles)
+        return not_applied(change.after.name, status.problem)
 
     def _awaited(self, change: Made) -> Notice | None:
         """Word that what was opened is not open before its link is up."""

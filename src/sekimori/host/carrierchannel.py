@@ -214,7 +214,7 @@ class Channel:
                 task.add_done_callback(lambda _task: self._serving.pop(dial.n, None))
             case "cancel":
                 serving = self._serving.get(message["n"])
-                if serving is not None:
+                if serving is not None and not serving.done():  # it is taken out in a later turn
                     serving.cancel()
                 else:  # our answer and its change of mind met on the way
                     self._end(("n", message["n"]))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 from asyncio.subprocess import Process
@@ -86,8 +87,7 @@ class Child:
             _log.warning("killed", pid=self.pid, why="it did not end with its channel")
         finally:
             if self._process.returncode is None:
-                with suppress(ProcessLookupError):  # it has ended this moment
-                    self._process.kill()
+                self._signal(signal.SIGKILL)
                 await self._process.wait()
 
     def _readable(self) -> None:
@@ -117,8 +117,7 @@ class Child:
         if silence >= self._patience:
             _log.warning("killed", pid=self.pid, why="it does not answer", seconds=round(silence, 1))
             self._timer.cancel()
-            with suppress(ProcessLookupError):  # it has ended this moment
-                self._process.kill()
+            self._signal(signal.SIGKILL)
         elif silence >= _PING and not self._asked:
             self._asked = True
             self.tell({"op": "ping"})
@@ -138,9 +137,16 @@ class Child:
     def _give_up(self) -> None:
         """Without its channel a process is of no use, and knows nobody who would end it."""
         self._hang_up()
+        self._signal(signal.SIGTERM)
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Send it a signal, unless it has ended.
+
+        Not by `Process.send_signal`: that collects a process that has just ended, and its exit code with it.
+        """
         if self._process.returncode is None:
-            with suppress(ProcessLookupError):  # it has ended already
-                self._process.terminate()
+            with suppress(ProcessLookupError):  # it has ended this moment
+                os.kill(self.pid, number)
 
     def _hang_up(self) -> None:
         if not self._open:

@@ -35,34 +35,21 @@ from asyncssh.packet import UInt32
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from sekimori.host.sshchannel import PACKET, Carried, steer
+
 __all__ = ["Carried", "Line"]
 
 _SCRATCH: Final = 1 << 19
 _HIGH: Final = 1 << 20
 _LOW: Final = 1 << 18
-_PACKET: Final = 32768
+_AT_ONCE: Final = 1 << 14
+"""Bytes that do not wait for more to go with them in one system call."""
 _TAG: Final = 16
 _MOST_PARTS: Final = 256
 """Of one delivery; sendmsg(2) takes 1,024 (IOV_MAX)."""
 _HEAD: Final = struct.Struct("!BBII")  # padding length, kind, channel, length of the data
 _DATA: Final = struct.Struct("!BII")  # the same without the padding
 _LARGEST: Final = 0xFFFFFFFF
-
-
-class Carried:
-    """A session that is carried over a line: it takes all that was read at once."""
-
-    def parts_received(self, parts: list[memoryview], count: int) -> None:
-        """Bytes of its channel, `count` in all, in the packets in which they came."""
-        raise NotImplementedError
-
-    def hold(self) -> None:
-        """The connection takes nothing more now."""
-        raise NotImplementedError
-
-    def resume_line(self) -> None:
-        """The connection takes something again."""
-        raise NotImplementedError
 
 
 class Line(asyncio.BufferedProtocol):
@@ -87,6 +74,9 @@ class Line(asyncio.BufferedProtocol):
         self._parts: list[memoryview] = []  # what was opened and not yet delivered, all of one channel
         self._count = 0
         self._taker: Carried | None = None
+        self._unsent: list[bytes] = []
+        self._unsent_size = 0
+        self._loop = asyncio.get_running_loop()
         self._sealer = _Cipher()
         self._opener = _Cipher()
         transport = conn._transport
@@ -117,7 +107,7 @@ class Line(asyncio.BufferedProtocol):
     def waiting(self) -> int:
         """Bytes that wait to be sent."""
         transport = self._conn._transport
-        return 0 if transport is None else transport.get_write_buffer_size()
+        return 0 if transport is None else transport.get_write_buffer_size() + self._unsent_size
 
     def add(self, carried: Carried) -> None:
         """Tell a flow of fullness."""
@@ -132,8 +122,8 @@ class Line(asyncio.BufferedProtocol):
         view = memoryview(data)
         if self._may_seal(chan):
             view = view[self._seal_some(chan, view) :]
-        for start in range(0, len(view), _PACKET):
-            chan.write(cast(bytes, view[start : start + _PACKET]))
+        for start in range(0, len(view), PACKET):
+            chan.write(cast(bytes, view[start : start + PACKET]))
 
     # asyncio.BufferedProtocol
 
@@ -249,7 +239,7 @@ class Line(asyncio.BufferedProtocol):
         self._count += len(data)
 
     def _open(self, head: memoryview, sealed: memoryview) -> bool:
-        """Take a packet of data to its channel; False leaves it to asyncssh, with nothing changed."""
+        """Take a packet to its channel; False leaves it to asyncssh, with nothing changed."""
         conn = self._conn
         opener = self._opener.of(conn._recv_encryption)
         try:
@@ -257,18 +247,24 @@ class Line(asyncio.BufferedProtocol):
         except InvalidTag:  # asyncssh finds that too, and ends the connection for it
             return False
         kind = plain[1]
+        act: Callable[[], None] | None = None
         if kind == MSG_CHANNEL_DATA:
             _padding, _kind, number, length = _HEAD.unpack_from(plain)
             chan = conn._channels.get(number)
             if chan is None or plain[0] + _HEAD.size + length != len(plain) or not _may_take(chan, length):
                 return False
         elif kind != MSG_IGNORE:
-            return False
+            act = steer(conn, plain)
+            if act is None:
+                return False
+            self._deliver()  # what came before an end goes before it
         # Before the data is looked at: who gets it may write, and so exchange keys.
         opener.advance()
         conn._recv_seq = (conn._recv_seq + 1) & _LARGEST
         if kind == MSG_CHANNEL_DATA and length:
             self._take(cast(Any, chan), memoryview(plain)[_HEAD.size : _HEAD.size + length])
+        elif act is not None:
+            act()
         return True
 
     # Inside: sending
@@ -280,6 +276,7 @@ class Line(asyncio.BufferedProtocol):
         if kind >= MSG_CHANNEL_OPEN and self._seals and not self._is_rekey_due:
             self._put(self._seal(bytes((kind,)) + b"".join(args)))
         else:
+            self._flush()
             self._send_as_before(kind, *args, **more)
 
     @property
@@ -334,8 +331,19 @@ class Line(asyncio.BufferedProtocol):
         return length, sealed
 
     def _put(self, parts: Sequence[bytes]) -> None:
+        """Send packets: many at once, else with all others of this turn of the loop."""
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent += parts
+        self._unsent_size += sum(map(len, parts))
+        if self._unsent_size >= _AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        parts, self._unsent = self._unsent, []
+        size, self._unsent_size = self._unsent_size, 0
         if parts and self._conn._transport is not None:
-            self._conn._transport.writelines(parts)
+            self._conn._transport.writelines(parts if size >= _AT_ONCE else (b"".join(parts),))
 
 
 class _Cipher:

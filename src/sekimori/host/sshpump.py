@@ -15,21 +15,17 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final
 
-from asyncssh import SSHTCPSession, SSHUNIXSession
 from asyncssh.channel import SSHChannel, SSHForwardChannel
 from asyncssh.constants import MSG_CHANNEL_EOF
 from asyncssh.packet import SSHPacket
 
-from sekimori.host.sshline import Carried, Line
+from sekimori.host.sshchannel import PACKET, QUIET, WINDOW, Carried
+from sekimori.host.sshline import Line
 
 __all__ = ["MOST_WINDOW", "PACKET", "WINDOW", "Pump", "stream_pair"]
 
-WINDOW: Final = 2 << 20
-"""Bytes that a channel takes before its reader has read any, at first; as OpenSSH has it."""
 MOST_WINDOW: Final = 16 << 20
 """What that grows to where the path is long: 160 MB/s over 100 ms."""
-PACKET: Final = 32768
-"""Bytes of data in a packet: all that OpenSSH takes (CHAN_TCP_PACKET_DEFAULT in its channels.h)."""
 
 _READ: Final = 1 << 18
 _BUFFER: Final = 1 << 20
@@ -39,14 +35,13 @@ _Chan = SSHForwardChannel[bytes]
 
 def stream_pair() -> tuple[socket.socket, socket.socket]:
     """Two connected stream sockets that do not block: ours, and one to hand away."""
-    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     for each in pair:
-        each.setblocking(False)
         each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
     return pair
 
 
-class Pump(Carried, SSHTCPSession[bytes], SSHUNIXSession[bytes]):
+class Pump(Carried):
     """The session of one forwarded channel, TCP or unix.
 
     Args:
@@ -91,6 +86,7 @@ class Pump(Carried, SSHTCPSession[bytes], SSHUNIXSession[bytes]):
         self._chan = chan
         # Its handlers by kind are looked up on the object: only this one's EOF is seen here.
         chan._packet_handlers = _HANDLERS
+        chan._logger = QUIET
         self._far_ended = chan._recv_state in ("eof_pending", "eof")
         # Nothing waits in the channel but the rest of one read; `resume_writing` says that it has gone.
         chan.set_write_buffer_limits(high=0, low=0)

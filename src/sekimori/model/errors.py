@@ -14,7 +14,7 @@ from typing import Final
 from sekimori.model.causes import Text, in_language
 from sekimori.model.messages import MESSAGES
 
-__all__ = ["EXIT_CODES", "HTTP_STATUS", "Kind", "Problem"]
+__all__ = ["EXIT_CODES", "HTTP_STATUS", "Kind", "Problem", "not_applied"]
 
 
 class Kind(StrEnum):
@@ -139,3 +139,11 @@ def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return dict(value)
     return value if isinstance(value, str | int | float | bool | list | type(None)) else str(value)
+
+
+def not_applied(name: str, cause: Problem) -> Problem:
+    """`not-applied`: what was asked for could not be made real, and what helps against the cause."""
+    fixes = {language: cause.fix(language) for language in ("en", "ja")}
+    if fixes["en"]:
+        fixes["en"] += " "
+    return Problem("not-applied", name=name, why=cause.titles, fix=fixes)

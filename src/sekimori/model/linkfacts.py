@@ -47,6 +47,8 @@ class KeyStanding(StrEnum):
     """The link names it."""
     KNOWN = "known"
     """The known_hosts of the daemon's user has it."""
+    CONFIRMED = "confirmed"
+    """Another link names it for the same server."""
     UNKNOWN = "unknown"
     """Nobody has confirmed it."""
     CHANGED = "changed"
@@ -88,6 +90,8 @@ class LinkTest:
         tried: methods of authentication that were tried, in order.
         local: whether a channel to an address beyond may be opened (`-L`); None where it was not tried.
         remote: whether a port may be listened on there (`-R`); None likewise.
+        outside: whether others than that machine itself come in by such a port, where no address was named;
+            None where it was not tried, or cannot be told.
         local_why: what the server answered where it may not; "" where it may.
         remote_why: likewise.
         sekimori, rtt, server, algorithms: as in `LinkFacts`.
@@ -97,6 +101,7 @@ class LinkTest:
     tried: tuple[str, ...] = ()
     local: bool | None = None
     remote: bool | None = None
+    outside: bool | None = None
     local_why: str = ""
     remote_why: str = ""
     sekimori: bool | None = None

@@ -164,8 +164,8 @@ MESSAGES: Final[dict[str, Message]] = {
     ),
     "not-applied": Message(
         "conflict",
-        ("cannot open {name}: {why}", "Nothing was left behind; correct the cause and try again."),
-        ("{name} を開けられません: {why}", "変更は残っていません。原因を直してもう一度お試しください。"),
+        ("cannot open {name}: {why}", "{fix}Nothing was left behind: correct it and try again."),
+        ("{name} を開けられません: {why}", "{fix}変更は残っていません。直してからもう一度お試しください。"),
     ),
     # -- who may (exit 6) ----------------------------------------------------------
     "not-permitted": Message(

@@ -17,12 +17,12 @@ GRANTS: Final[dict[str, Message]] = {
     "link-in-use": Message(
         "conflict",
         (
-            "cannot remove the link '{name}': {count} mappings go through it ({mappings})",
-            "Close them first, or have them go another way: sekimori edit NAME --via auto.",
+            "cannot remove the link '{name}': what goes through it is {mappings}",
+            "Close that first, or have it go another way: sekimori edit NAME {elsewhere}.",
         ),
         (
-            "リンク「{name}」を削除できません: マッピング {count} 件が通っています（{mappings}）",
-            "先に閉じるか、sekimori edit 名前 --via auto などで別の方式に変えてください。",
+            "リンク「{name}」を削除できません: 使っているマッピングがあります（{mappings}）",
+            "先に閉じるか、別の方式に変えてください: sekimori edit 名前 {elsewhere}。",
         ),
     ),
     "bad-host-key": Message(

@@ -61,7 +61,7 @@ LINKS: Final[dict[str, Message]] = {
         ),
         (
             "リンク「{link}」では UDP を運べません: 向こう側が Sekimori ではなく、SSH だけでは TCP しか運べません",
-            "TCP を使うか、向こう側で Sekimori の SSH ドアを有効にしてください: sekimori door enable ssh。",
+            "TCP を使うか、向こう側で Sekimori の SSH の窓口を開けてください: sekimori door enable ssh。",
         ),
     ),
     "client-away": Message(
@@ -259,8 +259,8 @@ LINKS: Final[dict[str, Message]] = {
     ),
     "link-config": Message(
         "usage",
-        ("cannot use {file}: {why}", "Correct it, or read no file: --config none."),
-        ("{file} を使えません: {why}", "直すか、ファイルを読まないようにしてください: --config none。"),
+        ("cannot use {file}: {why}", "Correct it, or read no file: --ssh-config none."),
+        ("{file} を使えません: {why}", "直すか、ファイルを読まないようにしてください: --ssh-config none。"),
     ),
     "link-bad-pin": Message(
         "usage",

@@ -65,14 +65,20 @@ def refuse_links_in_use(changes: Iterable[Made], draft: Snapshot) -> None:
     for name in gone:
         if name in draft.links:  # it was added again
             continue
-        users = sorted(mapping.name for mapping in draft if _goes_through(mapping, name))
+        users = sorted((each for each in draft if _goes_through(each, name)), key=lambda each: each.name)
         if users:
-            told = ", ".join(users[:_NAMED]) + (", …" if len(users) > _NAMED else "")
-            raise Problem("link-in-use", name=name, count=len(users), mappings=told)
+            told = ", ".join(each.name for each in users[:_NAMED]) + (", …" if len(users) > _NAMED else "")
+            raise Problem("link-in-use", name=name, mappings=told, elsewhere=_elsewhere(users, name))
 
 
 def _goes_through(mapping: Mapping, link: str) -> bool:
     return link in (mapping.via, mapping.at, mapping.link)
+
+
+def _elsewhere(users: Iterable[Mapping], link: str) -> str:
+    """What edits of these mappings say so that they go without a link."""
+    flags = dict.fromkeys("--at none" if each.at == link else "--via auto" for each in users)
+    return " / ".join(sorted(flags, reverse=True))
 
 
 def _check(link: Link) -> None:

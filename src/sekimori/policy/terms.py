@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
 from typing import TypeVar
 
 from sekimori.model.address import On, PortPair, PortSpec, Span, UnixPath
@@ -121,6 +122,8 @@ def defaults_notice(wish: Wish, mapping: Mapping) -> Notice | None:
         return None
     if isinstance(mapping.on, UnixPath):  # there the file's mode says who may
         return None
+    if isinstance(mapping.on, IPv4Address | IPv6Address) and mapping.on.is_loopback:
+        return None  # nobody else can come there
     if mapping.at is not None:
         return Notice(
             "sources-defaulted",

@@ -124,6 +124,22 @@ async def test_one_that_is_known_is_taken_and_the_unknown_beside_it_left():
     assert known.fingerprint in {each.fingerprint for each in trusted.found}
 
 
+async def test_one_that_another_link_names_for_the_same_server_is_taken():
+    other = replace(LINK, name="other", place=SshPlace.parse("ssh://bob@vps.example:22"))
+    other = replace(other, host_keys=(f"{other.place} ssh-ed25519 {blob(1)}",))
+    trusted = await trust(showing(key(1)), LINK, [], [other])
+    assert trusted.link.host_keys == (key(1).line,)
+    assert [each.standing for each in trusted.found] == [KeyStanding.CONFIRMED]
+    elsewhere = replace(other, host_keys=(f"ssh://vps.example:2222 ssh-ed25519 {blob(1)}",))
+    for links, shown in (([elsewhere], key(1)), ([other], key(2))):
+        with pytest.raises(Problem) as refused:
+            await trust(showing(shown), LINK, [], links)
+        assert refused.value.code == "host-key-unknown"
+    with pytest.raises(Problem) as refused:  # what known_hosts contradicts is not mended by it
+        await trust(showing(key(1, VPS, KeyStanding.CHANGED, "SHA256:x")), LINK, [], [other])
+    assert refused.value.code == "host-key-changed"
+
+
 async def test_one_that_contradicts_is_refused_though_another_is_known():
     changed = key(1, VPS, KeyStanding.CHANGED, "SHA256:old")
     with pytest.raises(Problem) as caught:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from sekimori.doors.ssh.admission import Admitted, Certificate, Roster
 from sekimori.doors.ssh.hostkey import load_host_key
 from sekimori.doors.ssh.keysource import FileKeys, KeyFile, file_user, rows_of
-from sekimori.doors.ssh.words import _LINES, line, place_text
+from sekimori.doors.ssh.words import _LINES, line, opened_line, place_text
 from sekimori.model.grantwords import parse_grant
 from sekimori.model.mapping import Owner, OwnerKind
 from sekimori.model.user import Grant, User
@@ -126,8 +129,43 @@ def test_names_that_keys_of_a_file_make() -> None:
     assert len(file_user(parse_line(f"{KEY} {'long' * 20}"))) <= 32
 
 
-def test_a_file_of_keys(tmp_path: Path) -> None:
-    path = tmp_path / "keys"
+def test_an_opened_port_is_told_in_words_and_local_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        facts = {"place": "192.0.2.1:8080", "sources": "anyone,lan,198.51.100.0/24", "until": NOW}
+        told = opened_line("opened", facts)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert told["en"] == ("192.0.2.1:8080 is open to anyone, LAN, 198.51.100.0/24 until 2027-01-15 17:00 JST")
+    assert told["ja"] == (
+        "192.0.2.1:8080 を開きました。接続元: だれでも, LAN, 198.51.100.0/24、期限: 2027-01-15 17:00 JST"
+    )
+
+
+@pytest.fixture
+def guarded() -> Iterator[Path]:
+    """A directory below which nobody else can write, as /tmp is not."""
+    with TemporaryDirectory(dir=Path.home()) as path:
+        yield Path(path)
+
+
+def test_the_sticky_bit_above_a_file_of_keys_is_no_guard(guarded: Path) -> None:
+    above = guarded / "shared"
+    above.mkdir(0o700)
+    path = above / "keys"
+    path.write_text(f"{KEY} a\n")
+    path.chmod(0o600)
+    assert len(KeyFile(path, UTC).read().lines) == 1
+    above.chmod(0o1777)  # as sshd's StrictModes sees /tmp
+    found = KeyFile(path, UTC).read()
+    assert found.lines == ()
+    assert str(above) in found.problems[0][1].title()
+
+
+def test_a_file_of_keys(guarded: Path) -> None:
+    path = guarded / "keys"
     file = KeyFile(path, UTC)
     assert "No such file" in file.read().problems[0][1].title()
     path.write_text(f"{KEY} a\n\nbad\n")
@@ -143,9 +181,9 @@ def test_a_file_of_keys(tmp_path: Path) -> None:
     assert file.read().lines == ()
     path.chmod(0o600)
     assert len(file.read().lines) == 1
-    tmp_path.chmod(0o777)
+    guarded.chmod(0o777)
     assert "may change" in file.read().problems[0][1].title()
-    tmp_path.chmod(0o700)
+    guarded.chmod(0o700)
     if os.geteuid() == 0:
         os.chown(path, 12345, 12345)
         assert "may change" in file.read().problems[0][1].title()

@@ -36,7 +36,7 @@ def plan(**changes: Any) -> Plan:
 
 def test_it_is_tried_at_once_then_ever_more_slowly_and_never_all_at_the_same_time() -> None:
     longest = [wait_before(attempt, lambda _low, high: high) for attempt in range(12)]
-    assert longest == [0.0, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0, 30.0]
+    assert longest == [0.0, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0, 10.0, 10.0]
     assert {wait_before(attempt, lambda low, _high: low) for attempt in range(12)} == {0.0}
 
 

@@ -18,6 +18,9 @@ from sekimori.wire.sshkeys import fingerprint
 __all__ = ["Pin", "Trusted", "fingerprint_of", "trust"]
 
 _AUTHORITY: Final = "cert-authority"
+_USUAL_PORT: Final = 22
+_TRUSTED: Final = frozenset({KeyStanding.KNOWN, KeyStanding.CONFIRMED})
+"""What is thought of a key that is taken without a word."""
 
 
 def fingerprint_of(key: str) -> str:
@@ -89,8 +92,10 @@ class Trusted:
     found: tuple[HostKey, ...]
 
 
-async def trust(tried: LinkTried, link: Link, said: Sequence[Pin]) -> Trusted:
+async def trust(tried: LinkTried, link: Link, said: Sequence[Pin], others: Iterable[Link] = ()) -> Trusted:
     """Fill in the host keys of a link, whose own are those that were pinned before.
+
+    A key that one of the others names for the same server was confirmed with it, and is not asked about.
 
     A server behind a jump is asked once the jump's key is trusted. Where nobody answers, a link is still good
     for which the whole key of every place was said.
@@ -101,20 +106,41 @@ async def trust(tried: LinkTried, link: Link, said: Sequence[Pin]) -> Trusted:
     """
     link = replace(link, host_keys=_begin(link, said))
     found: Sequence[HostKey] = ()
+    trusted: dict[str, KeyStanding] = {}
     for _ in range(len(link.jump) + 2):  # each round may show the keys one jump further
         try:
-            found = await tried.scan(link)
+            found = _confirmed(await tried.scan(link), others)
         except Problem:
             if _lacking(link, link.host_keys):
                 raise
             return Trusted(link, tuple(found))
+        # Once it is pinned it is told as pinned, and no more why it was taken.
+        trusted |= {key.line: key.standing for key in found if key.standing in _TRUSTED}
         lines = _choose(link, found, said)
         if set(lines) == set(link.host_keys):
             break
         link = replace(link, host_keys=lines)
     if lacking := _lacking(link, link.host_keys):
         raise Problem("host-key-unasked", place=lacking[0])
-    return Trusted(link, tuple(found))
+    return Trusted(link, tuple(replace(key, standing=trusted.get(key.line, key.standing)) for key in found))
+
+
+def _confirmed(found: Iterable[HostKey], others: Iterable[Link]) -> list[HostKey]:
+    """What was shown, with what is thought of it by the keys that other links name."""
+    named = {_server_and_key(line) for other in others for line in other.host_keys}
+    return [
+        replace(key, standing=KeyStanding.CONFIRMED)
+        if key.standing is KeyStanding.UNKNOWN and _server_and_key(key.line) in named
+        else key
+        for key in found
+    ]
+
+
+def _server_and_key(line: str) -> tuple[str, int, str]:
+    """Of `PLACE [cert-authority] ALGORITHM BASE64`: who logs in there does not matter."""
+    place, rest = line.split(" ", 1)
+    server = SshPlace.parse(place)
+    return server.host, server.port or _USUAL_PORT, rest
 
 
 def _begin(link: Link, said: Iterable[Pin]) -> tuple[str, ...]:
@@ -149,7 +175,7 @@ def _choose(link: Link, found: Sequence[HostKey], said: Sequence[Pin]) -> tuple[
             continue
         if changed := [key for key in shown if key.standing is KeyStanding.CHANGED]:
             raise _refusal("host-key-changed", link, changed)
-        known = [key for key in shown if key.standing is KeyStanding.KNOWN]
+        known = [key for key in shown if key.standing in _TRUSTED]
         if not known:
             raise _refusal("host-key-unknown", link, shown)
         lines |= dict.fromkeys(key.line for key in known)

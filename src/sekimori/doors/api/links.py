@@ -62,7 +62,9 @@ class HostKeyView(BaseModel):
     algorithm: str = Field(examples=["ssh-ed25519"])
     fingerprint: str
     standing: str | None = Field(
-        None, description="Of one that was shown just now: pinned, known, unknown or changed."
+        None,
+        description="Of one that was shown just now: pinned, known, confirmed (with another link), "
+        "unknown or changed.",
     )
 
 
@@ -113,6 +115,9 @@ class LinkTestView(BaseModel):
     local_why: str
     remote: bool | None = Field(description="Whether ports may be opened there (-R).")
     remote_why: str
+    outside: bool | None = Field(
+        description="Whether others than that machine come in by a port there; null where it cannot be told."
+    )
     sekimori: bool | None
     rtt: float | None
     server: str
@@ -136,12 +141,14 @@ async def get_link(name: Name, call: ViewerCall) -> Response:
 async def put_link(name: Name, body: LinkBody, call: AdminCall) -> Response:
     """The servers are asked for their host keys, also under `plan`.
 
-    Each key must be one that was named here, was pinned before, or is in known_hosts of the daemon's user.
+    Each key must be one that was named here, was pinned before, is in known_hosts of the daemon's user, or
+    is pinned by another link for the same server.
     Otherwise the link is refused, and the fingerprints are told.
     """
     wanted = _read_link(check_link_name(name), body, call)
     said = [Pin.parse(text) for text in body.host_keys or ()]
-    trusted = await trust(call.views.links, wanted, said)
+    others = [link for link in call.views.snapshot().links.values() if link.name != wanted.name]
+    trusted = await trust(call.views.links, wanted, said, others)
     outcome = await call.ask([AddLink(trusted.link)], body.plan, body.why)
     return await call.answer(outcome, shown=[_render_found(key) for key in trusted.found])
 
@@ -254,6 +261,7 @@ def _render_test(test: LinkTest, language: str) -> Json:
         "local_why": test.local_why,
         "remote": test.remote,
         "remote_why": test.remote_why,
+        "outside": test.outside,
         "sekimori": test.sekimori,
         "rtt": test.rtt,
         "server": test.server,

@@ -13,7 +13,8 @@ from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_CONNECT_FA
 
 from sekimori.doors.ssh.words import line
 from sekimori.host.carrier import Carriage, Cause, Dial, DialFailed, Dialled
-from sekimori.host.sshpump import PACKET, WINDOW, Pump, stream_pair
+from sekimori.host.sshchannel import ask
+from sekimori.host.sshpump import Pump, stream_pair
 
 if TYPE_CHECKING:
     from sekimori.doors.ssh.session import Opened, Session
@@ -87,20 +88,16 @@ class Delivery:
         visit = _Visit(self._carriage, dial, session, opened)
         pump = Pump(ours, session.wire, visit.ended)
         visit.pump = pump
-        # Not given up halfway: an answer that comes later must find somebody who closes the channel.
-        opening = asyncio.shield(session.conn.create_task(_open(session, opened, dial, pump, visit)))
         try:
             async with asyncio.timeout(_OPENING):
-                await opening
-            if visit.cause is not None:
-                raise DialFailed(visit.cause)
-        except TimeoutError:
-            pump.abort()
+                failure = await _ask(session, opened, dial, pump)
+            if failure is not None:
+                raise DialFailed("down" if session.wire.is_lost else _CAUSES.get(failure.code, "other"))
+        except BaseException as error:
             theirs.close()
-            raise DialFailed("timed_out") from None
-        except BaseException:
-            pump.abort()
-            theirs.close()
+            pump.abort()  # a channel that comes all the same is closed by the pump
+            if isinstance(error, TimeoutError):
+                raise DialFailed("timed_out") from None
             raise
         visit.began()
         return Dialled(theirs, on_aborted=pump.abort)
@@ -111,7 +108,6 @@ class _Visit:
 
     def __init__(self, carriage: Carriage, dial: Dial, session: Session, opened: Opened) -> None:
         self.pump: Pump | None = None
-        self.cause: Cause | None = None
         self._carriage = carriage
         self._dial = dial
         self._session = session
@@ -129,7 +125,7 @@ class _Visit:
     def began(self) -> None:
         """They are connected."""
         self._since = time.monotonic()
-        self._session.show(line("came", place=self._place, source=self.source))
+        self._tell("came")
 
     def ended(self, broken: bool) -> None:
         """It is over."""
@@ -139,19 +135,17 @@ class _Visit:
             self._carriage.over(self._dial)
         if self._since is not None and self.pump is not None:
             seconds = f"{time.monotonic() - self._since:.1f}"
-            count = self.pump.bytes_in + self.pump.bytes_out
-            who = {"place": self._place, "source": self.source}
-            self._session.show(line("went", **who, seconds=seconds, count=count))
+            self._tell("went", seconds=seconds, count=self.pump.bytes_in + self.pump.bytes_out)
+
+    def _tell(self, what: str, **facts: object) -> None:
+        # Only made where it is shown: there may be thousands in a second.
+        self._session.visited(lambda: line(what, place=self._place, source=self.source, **facts))
 
 
-async def _open(session: Session, opened: Opened, dial: Dial, pump: Pump, visit: _Visit) -> None:
-    """Open a channel as the client asked for it (RFC 4254 §7.2); `visit.cause` tells why it is not."""
-    host, port = dial.source or ("", 0)
+async def _ask(session: Session, opened: Opened, dial: Dial, pump: Pump) -> ChannelOpenError | None:
+    """Have a channel opened as the client asked for it (RFC 4254 §7.2); why it is not."""
     try:
-        await session.conn.create_connection(
-            lambda: pump, opened.host, opened.port, host, port, window=WINDOW, max_pktsize=PACKET
-        )
-    except ChannelOpenError as error:
-        visit.cause = _CAUSES.get(error.code, "other")
-    except OSError:  # the connection ended meanwhile
-        visit.cause = "down"
+        place = opened.host, opened.port
+        return await ask(session.conn, pump, b"forwarded-tcpip", place, dial.source or ("", 0))
+    except ChannelOpenError as error:  # the connection ended meanwhile
+        return error

@@ -37,8 +37,8 @@ __all__ = ["Carriers", "Presence", "SshDoor"]
 _LOOK: Final = 2.0
 """Seconds between looks at the file of keys, and at places that cannot be listened at."""
 _FIRST: Final = 0.2
-_LONGEST: Final = 30.0
-_HEALTHY: Final = 60.0
+_LONGEST: Final = 8.0
+_HEALTHY: Final = 10.0
 _log = structlog.get_logger("ssh")
 
 

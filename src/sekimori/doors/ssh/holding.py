@@ -13,7 +13,7 @@ from sekimori.gate.devices import Inside
 from sekimori.gate.ports import Gate
 from sekimori.model.actual import State
 from sekimori.model.address import IpProtocol
-from sekimori.model.errors import Problem
+from sekimori.model.errors import Problem, not_applied
 from sekimori.model.link import client_away
 from sekimori.model.mapping import Mapping as PortMapping
 from sekimori.model.mapping import Owner, OwnerKind
@@ -168,7 +168,7 @@ class Holding:
         if status.state is State.FAILED and status.problem is not None:
             if status.problem.code == "client-away":  # it was, a moment ago
                 return
-            raise Problem("not-applied", name=mapping.name, why=status.problem.titles)
+            raise not_applied(mapping.name, status.problem)
 
     async def _keep(self, key: str, held: _Held) -> None:
         grant = self._grant_of(held.user)

@@ -56,7 +56,7 @@ class KeyFile:
 
     Args:
         path: the file; it and the directories above it must be writable by nobody but root and the daemon's
-            user, as sshd's StrictModes asks for.
+            user, as sshd's StrictModes asks for. The sticky bit of a directory such as /tmp changes nothing.
         zone: what times in it are in.
     """
 
@@ -92,8 +92,7 @@ class KeyFile:
             raise self._unsafe("key-file-large", self._path)
         for place in (resolved, *resolved.parents):
             state = place.stat()
-            sticky = stat.S_ISDIR(state.st_mode) and state.st_mode & stat.S_ISVTX
-            if state.st_uid not in (0, os.geteuid()) or (state.st_mode & _UNSAFE and not sticky):
+            if state.st_uid not in (0, os.geteuid()) or state.st_mode & _UNSAFE:
                 raise self._unsafe("key-file-open", place)
         return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -344,6 +344,8 @@ class Session(asyncssh.SSHServer):
 
     def parting(self) -> Line:
         """The last word (`Sight.parting`)."""
+        if not self.ports:
+            return line("bye-bare")
         return line("bye", hold=format_duration(max(1, self.admitted.grant.hold)))
 
     def show(self, shown: Line) -> None:
@@ -352,6 +354,11 @@ class Session(asyncssh.SSHServer):
             terminal.show(shown)
         if not self._terminals and not self.is_over:
             self.conn.send_debug(shown["en"])
+
+    def visited(self, said: Callable[[], Line]) -> None:
+        """Somebody came to a port or left it: for terminals only, and a few lines a second at most."""
+        for terminal in [*self._terminals]:
+            terminal.visited(said)
 
     def note(self, refusal: Line) -> None:
         """Show a refusal, also to a terminal that opens soon after."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol, cast
 
 from asyncssh import SSHServerSession
@@ -17,6 +18,8 @@ __all__ = ["Sight", "Terminal"]
 _LEAVE: Final = frozenset("qQ\x03\x04")
 _LINES_A_SECOND: Final = 20
 _BURST: Final = 100
+_VISITS: Final = 5
+"""Lines about visits in a second; the rest are summed up in one."""
 
 
 class Sight(Protocol):
@@ -65,6 +68,7 @@ class Terminal(SSHServerSession[str]):
         self._missed = 0
         self._credit = float(_BURST)
         self._credited = time.monotonic()
+        self._visits = 0  # in this second
 
     # -- what asyncssh tells ---------------------------------------------------------------------
 
@@ -156,11 +160,27 @@ class Terminal(SSHServerSession[str]):
             self._missed = 0
         self._write(shown)
 
+    def visited(self, said: Callable[[], Line]) -> None:
+        """A line about a visit, made only if it is shown."""
+        if not self._visits:
+            asyncio.get_running_loop().call_later(1.0, self._sum_up)
+        self._visits += 1
+        if self._visits <= _VISITS:
+            self.show(said())
+        else:
+            self._missed += 1
+
     def close(self) -> None:
         """End the channel."""
         self._sight.unwatch(self)
         if not self._chan.is_closing():
             self._chan.exit(0)
+
+    def _sum_up(self) -> None:
+        self._visits = 0
+        if self._missed and not self._full and not self._chan.is_closing():
+            self._write(line("missed", count=self._missed))
+            self._missed = 0
 
     def _leave(self) -> None:
         if not self._chan.is_closing():

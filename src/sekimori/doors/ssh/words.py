@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from sekimori.model.causes import in_language
-from sekimori.model.lifetime import format_instant
 
 __all__ = ["Line", "line", "opened_line", "place_text", "plain", "refused_line"]
 
@@ -29,7 +29,7 @@ _LINES: Final[dict[str, tuple[str, str]]] = {
     "opening": ("{port}: being opened", "{port}: 開いています"),
     "opened": (
         "{place} is open to {sources} until {until}{was}",
-        "{place} を開きました。相手: {sources}、期限: {until}{was}",
+        "{place} を開きました。接続元: {sources}、期限: {until}{was}",
     ),
     "for-good": ("it is closed", "閉じるとき"),
     "taken-back": (" (yours from before)", "（以前からのもの）"),
@@ -54,7 +54,7 @@ _LINES: Final[dict[str, tuple[str, str]]] = {
     "ended-paused": ("somebody paused it", "だれかが一時停止しました"),
     "changed": (
         "{place} is open to {sources} until {until} from now on",
-        "{place} の条件が変わりました。相手: {sources}、期限: {until}",
+        "{place} の条件が変わりました。接続元: {sources}、期限: {until}",
     ),
     "came": ("{place}: {source} connected", "{place}: {source} が接続しました"),
     "went": (
@@ -66,12 +66,18 @@ _LINES: Final[dict[str, tuple[str, str]]] = {
         "Good bye. Your ports stay yours for {hold}.",
         "終了します。ポートは {hold} のあいだ確保されます。",
     ),
+    "bye-bare": ("Good bye.", "終了します。"),
     "over-sessions": (
         "you have as many sessions as you may have ({most})",
         "接続数が上限（{most}）に達しています",
     ),
     "over-removed": ("this key is not let in any more", "この鍵ではもう接続できません"),
     "over-shut": ("the door is shut", "窓口が閉じられました"),
+}
+
+_SOURCES: Final[dict[str, Line]] = {
+    "anyone": {"en": "anyone", "ja": "だれでも"},
+    "lan": {"en": "LAN", "ja": "LAN"},
 }
 
 
@@ -87,9 +93,23 @@ def opened_line(key: str, facts: Mapping[str, Any]) -> Line:
     """`opened` or `changed`, of what the daemon told: `place`, `sources`, `until`, and perhaps `again`."""
     until: object = line("for-good")
     if facts["until"] is not None:
-        until = format_instant(facts["until"])
+        until = _instant_text(facts["until"])
     was: object = line("taken-back") if facts.get("again") else ""
-    return line(key, place=facts["place"], sources=facts["sources"], until=until, was=was)
+    return line(key, place=facts["place"], sources=_sources_text(facts["sources"]), until=until, was=was)
+
+
+def _instant_text(at: float) -> str:
+    """An instant in this machine's own zone, which it names: that of the client is not known."""
+    local = datetime.fromtimestamp(at).astimezone()
+    return f"{local:%Y-%m-%d %H:%M %Z}"
+
+
+def _sources_text(sources: str) -> Line:
+    """Who may come in, in words."""
+    return {
+        language: ", ".join(_SOURCES.get(each, {}).get(language, each) for each in sources.split(","))
+        for language in ("en", "ja")
+    }
 
 
 def place_text(host: str, port: int) -> str:

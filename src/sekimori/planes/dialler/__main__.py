@@ -1,7 +1,8 @@
 """The direct dialler's process: `python -m sekimori.planes.dialler --control FD [--user UID:GID]`.
 
-Its control channel tells it of relay workers, with a descriptor each: `{"op": "worker", "index": 0}`, and asks
-whether it goes on: `{"op": "ping"}` is answered by the same. It ends when that channel does. What it has connected belongs to the workers, and goes on without it.
+Its control channel tells it of relay workers, with a descriptor each: `{"op": "worker", "index": 0}`, and
+asks whether it goes on: `{"op": "ping"}` is answered by the same. It ends when that channel does. What it has
+connected belongs to the workers, and goes on without it.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import socket
 import sys
 
@@ -36,10 +35,6 @@ def main(arguments: list[str] | None = None) -> int:
     raise_descriptors()
     if options.control is None:
         return uvloop.run(run_once(sys.stdin.readline(), test=options.test))
-    # What has been imported stays: the collector need not look at it again and again.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 100)
     try:
         uvloop.run(serve(socket.socket(fileno=options.control)))
     except KeyboardInterrupt:

@@ -21,9 +21,9 @@ from sekimori.reconcile.ports import Clock
 __all__ = ["Answer", "Carriers", "Hooks", "Keeper", "Launch", "Running", "launch"]
 
 _FIRST: Final = 0.2
-_LONGEST: Final = 30.0
+_LONGEST: Final = 8.0
 """Seconds until a process that ended is started again, doubling."""
-_HEALTHY: Final = 60.0
+_HEALTHY: Final = 10.0
 """Seconds after which one that ends is started again as fast as the first."""
 
 _log = structlog.get_logger("link")

@@ -2,7 +2,9 @@
 
 A server that lost a connection of ours without noticing still has its port, for hours where it sends no
 pings. So a port that is refused is knocked at: the old session then sends to us over a connection that is no
-more, our kernel answers with a reset, the session ends, and the port is free.
+more, our kernel answers with a reset, the session ends, and the port is free. Once is enough, as its kernel
+sends again by itself; and more would be too much, as OpenSSH (9.2, measured) puts off looking whether its
+client is alive (`ClientAliveInterval`) whenever anything else happens in that session.
 """
 
 from __future__ import annotations
@@ -105,6 +107,7 @@ class Listens:
         if former is not None:
             await asyncio.wait([former])
         given = wanted.port
+        knocked = _Knocked()
         failures = 0
         while True:
             await self._strand.up.wait()
@@ -113,7 +116,7 @@ class Listens:
                 continue
             ask = _Ask(joined, wanted, given, self)
             try:
-                given = await self._open(ask)
+                given = await self._open(ask, knocked)
             except Problem as problem:
                 if joined.conn.is_closed():  # it says nothing of the port
                     await self._strand.lost(joined)
@@ -132,7 +135,7 @@ class Listens:
             if joined.conn.is_closed():
                 await self._strand.lost(joined)
 
-    async def _open(self, ask: _Ask) -> int:
+    async def _open(self, ask: _Ask, knocked: _Knocked) -> int:
         async with self._order:
             asking = self._tasks.create_task(_answer_to(ask))
             try:
@@ -146,7 +149,9 @@ class Listens:
         if isinstance(answer, DialFailed):
             code = "link-no-udp" if answer.cause == "prohibited" else "link-no-listen"
             raise Problem(code, link=self._name, port=ask.wanted.text)
-        taken = await _knock(ask.joined.conn, ask)
+        if knocked.by is not ask.joined:
+            knocked.by, knocked.taken = ask.joined, await _knock(ask.joined.conn, ask)
+        taken = knocked.taken
         if ask.wanted.protocol == "unix" and not taken:
             raise Problem("link-path-refused", link=self._name, path=ask.wanted.host)
         raise Problem("link-port-taken" if taken else "link-no-listen", link=self._name, port=ask.wanted.text)
@@ -217,6 +222,14 @@ class Listens:
             arrival = self._carriage.arrive(wanted.worker, wanted.id, "udp", source, at, sock, pump.close)
         except DialFailed:
             return  # it has gone, or nobody takes it: as a datagram that is lost
+
+
+@dataclass(slots=True)
+class _Knocked:
+    """By which connection a port was knocked at last, and whether something had it."""
+
+    by: Joined | None = None
+    taken: bool = False
 
 
 class _Ask:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
-from asyncio import Task, TaskGroup
 from collections.abc import Callable
 from typing import Final
 
 from asyncssh import ChannelOpenError, SSHClientConnection
 from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED, OPEN_CONNECT_FAILED
-from asyncssh.packet import PacketDecodeError
 
 from sekimori.host.carrier import Cause, Dial, DialFailed
-from sekimori.host.sshpump import PACKET, WINDOW, Pump, stream_pair
+from sekimori.host.sshchannel import ask, ask_unix
+from sekimori.host.sshpump import Pump, stream_pair
 from sekimori.planes.link.strand import Strand
 
 __all__ = ["cause_of", "open_stream"]
@@ -45,14 +43,13 @@ def cause_of(error: ChannelOpenError) -> Cause:
 
 
 async def open_stream(
-    strand: Strand, dial: Dial, tasks: TaskGroup, on_end: Callable[[bool], None]
+    strand: Strand, dial: Dial, on_end: Callable[[bool], None]
 ) -> tuple[socket.socket, Pump]:
     """Reach a TCP port or a unix socket beyond a link.
 
     Args:
         strand: the connection that is to carry it.
         dial: what is wanted.
-        tasks: the parent of what must end in its own time.
         on_end: called once when the flow is over; with True when the far side broke it off.
 
     Returns:
@@ -76,32 +73,22 @@ async def open_stream(
 
     pump = Pump(ours, line, over)
     strand.pumps.add(pump)
-    opening: Task[ChannelOpenError | OSError | None] = tasks.create_task(_open(conn, pump, dial))
     try:
-        # A channel that is asked for comes, whoever still wants it: then the pump closes it.
-        failure = await asyncio.shield(opening)
+        failure = await _ask(conn, pump, dial)
+        if failure is not None:
+            raise DialFailed(cause_of(failure))
     except BaseException:
         theirs.close()
-        pump.abort()
+        pump.abort()  # a channel that comes all the same is closed by the pump
         raise
-    if failure is not None:
-        theirs.close()
-        pump.abort()
-        raise DialFailed(cause_of(failure) if isinstance(failure, ChannelOpenError) else "down")
     return theirs, pump
 
 
-async def _open(conn: SSHClientConnection, pump: Pump, dial: Dial) -> ChannelOpenError | OSError | None:
+async def _ask(conn: SSHClientConnection, pump: Pump, dial: Dial) -> ChannelOpenError | None:
     try:
         if dial.protocol == "unix":
-            await conn.create_unix_connection(lambda: pump, dial.host, window=WINDOW, max_pktsize=PACKET)
-        else:
-            host, port = dial.source or ("127.0.0.1", 0)
-            await conn.create_connection(
-                lambda: pump, dial.host, dial.port, host, port, window=WINDOW, max_pktsize=PACKET
-            )
-    except (ChannelOpenError, OSError) as error:
+            return await ask_unix(conn, pump, dial.host)
+        source = dial.source or ("127.0.0.1", 0)
+        return await ask(conn, pump, b"direct-tcpip", (dial.host, dial.port), source)
+    except ChannelOpenError as error:  # the connection ended meanwhile
         return error
-    except PacketDecodeError as error:  # a confirmation that is none
-        return OSError(str(error))
-    return None

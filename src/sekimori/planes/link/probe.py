@@ -52,6 +52,7 @@ async def test(link: Link) -> LinkTest:
         tried=tuple(answer["tried"]),
         local=answer["local"],
         remote=answer["remote"],
+        outside=answer["outside"],
         local_why=answer["local_why"],
         remote_why=answer["remote_why"],
         sekimori=answer["sekimori"],

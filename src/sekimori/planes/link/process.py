@@ -219,5 +219,5 @@ class _Process:
         def over(broken: bool) -> None:
             (carriage.abort if broken else carriage.over)(dial)
 
-        sock, pump = await open_stream(strand, dial, self._tasks, over)
+        sock, pump = await open_stream(strand, dial, over)
         return Dialled(sock, on_aborted=None if pump.is_over else pump.abort)

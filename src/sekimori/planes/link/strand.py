@@ -22,9 +22,13 @@ from sekimori.planes.link.resolving import Plan
 
 __all__ = ["Condition", "Strand", "wait_before"]
 
-_WAITS: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+_WAITS: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0)
+"""Seconds before each attempt at the most. With the last of them, and the time that a connection takes, the
+ports of a server that comes back are served again within 15 s, however long it was away.
+"""
 _REFUSED: Final = 60.0
-_HEALTHY: Final = 60.0
+_HEALTHY: Final = 5.0
+"""Seconds for which a connection must have lasted for the next to be made at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import sys
 from collections.abc import Awaitable, Callable
@@ -25,6 +26,8 @@ __all__ = ["run_once"]
 
 _EACH: Final = 8.0
 """Seconds for each thing that is tried."""
+_DIAL: Final = 2.5
+"""Seconds for one address at which a port there may answer: where it is filtered, nothing ever does."""
 
 
 async def run_once(line: str, *, test: bool) -> int:
@@ -110,8 +113,10 @@ async def _test(plan: Plan) -> dict[str, Any]:
     joined = await join(plan)
     try:
         rtt = await ping(joined.conn)
-        local, local_why = await _try(_open_channel, joined)
+        # Another Sekimori tells by the destination, which its users are granted one by one.
+        local, local_why = (None, "") if joined.is_sekimori else await _try(_open_channel, joined)
         remote, remote_why = await _try(_ask_port, joined)
+        outside = await _reach_port(joined) if remote and not joined.is_sekimori else None
         return {
             "problem": None,
             "tried": ["publickey"],
@@ -119,6 +124,7 @@ async def _test(plan: Plan) -> dict[str, Any]:
             "local_why": local_why,
             "remote": remote,
             "remote_why": remote_why,
+            "outside": outside,
             "sekimori": joined.is_sekimori,
             "rtt": rtt,
             "server": joined.server,
@@ -156,6 +162,45 @@ async def _ask_port(joined: Joined) -> str:
     listener.close()
     await listener.wait_closed()
     return ""
+
+
+async def _reach_port(joined: Joined) -> bool | None:
+    """Whether others come in by a port there; None where that cannot be told.
+
+    sshd agrees to listen, and listens on loopback alone, unless its GatewayPorts says otherwise
+    (sshd_config(5)). So the port is dialled from the far machine: at an address of it that a socket bound to
+    127.0.0.1 does not answer at, and at 127.0.0.1. Where it is no Linux, 127.0.0.2 is nobody's; then the
+    address that we see of it may tell, unless that is a router's.
+    """
+    try:
+        async with asyncio.timeout(_EACH):
+            listener = await joined.conn.create_server(lambda _host, _port: False, "", 0)
+            try:
+                port = listener.get_port()
+                peer = joined.conn.get_extra_info("peername")
+                for host in ("127.0.0.2", *(peer[:1] if peer and not _is_loopback(peer[0]) else ())):
+                    if await _dials(joined, host, port):
+                        return True
+                return False if await _dials(joined, "127.0.0.1", port) else None
+            finally:
+                listener.close()
+                await listener.wait_closed()
+    except (ChannelListenError, TimeoutError):
+        return None
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+
+
+async def _dials(joined: Joined, host: str, port: int) -> bool:
+    try:
+        async with asyncio.timeout(_DIAL):
+            chan, _session = await joined.conn.create_connection(SSHTCPSession, host, port, "127.0.0.1", 0)
+    except (ChannelOpenError, TimeoutError):
+        return False
+    chan.abort()
+    return True
 
 
 def _both(text: str) -> dict[str, str]:
