@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -151,8 +152,14 @@ def peers() -> Iterator[Peers]:
 
 
 @pytest.fixture
-async def lab(tmp_path: Path, peers: Peers) -> AsyncIterator[Lab]:
-    keys = tmp_path / "keys"
+def keys() -> Iterator[Path]:
+    """A file of keys below directories that nobody else can write to, as /tmp is not."""
+    with TemporaryDirectory(dir=Path.home()) as directory:
+        yield Path(directory, "keys")
+
+
+@pytest.fixture
+async def lab(tmp_path: Path, keys: Path, peers: Peers) -> AsyncIterator[Lab]:
     keys.write_text("")
     keys.chmod(0o600)
     echo, listen = peers.tcp_echo(), free_ports(2)
