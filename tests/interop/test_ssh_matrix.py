@@ -155,13 +155,13 @@ def peers() -> Iterator[Peers]:
 def keys() -> Iterator[Path]:
     """A file of keys below directories that nobody else can write to, as /tmp is not."""
     with TemporaryDirectory(dir=Path.home()) as directory:
-        yield Path(directory, "keys")
+        file = Path(directory, "keys")
+        file.touch(0o600)
+        yield file
 
 
 @pytest.fixture
 async def lab(tmp_path: Path, keys: Path, peers: Peers) -> AsyncIterator[Lab]:
-    keys.write_text("")
-    keys.chmod(0o600)
     echo, listen = peers.tcp_echo(), free_ports(2)
     place = f"127.0.0.1:{echo.port},localhost:{echo.port}"
     granted: dict[str, Any] = {
