@@ -154,8 +154,10 @@ async def test_chacha_only_with_strict_key_exchange(rig: Rig) -> None:
 
     await log_in(asyncssh.SSHClient, "chacha20-poly1305@openssh.com")
     await log_in(Lax, "aes256-gcm@openssh.com")
-    with pytest.raises(asyncssh.DisconnectError, match="strict key exchange"):
+    # What the client says next may meet the closed connection before it has read the reason.
+    with pytest.raises((asyncssh.DisconnectError, ConnectionError)) as refused:
         await log_in(Lax, "chacha20-poly1305@openssh.com")
+    assert isinstance(refused.value, ConnectionError) or "strict key exchange" in str(refused.value)
 
 
 async def test_a_source_that_fails_again_and_again_waits(tmp_path: Path) -> None:

@@ -106,6 +106,10 @@ class AboveHome:
         """The rules of what is mapped."""
         return self.router.run(["nft", "list", "chain", "inet", "nat", "miniupnpd_in"]).stdout
 
+    def let_in(self) -> str:
+        """The rules that let in what is mapped, which it makes after those."""
+        return self.router.run(["nft", "list", "chain", "inet", "filter", "miniupnpd"]).stdout
+
 
 @contextlib.contextmanager
 def above_home() -> Iterator[AboveHome]:

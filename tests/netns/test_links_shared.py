@@ -302,6 +302,7 @@ def is_listening(net: LinkLab, port: int) -> bool:
 def test_a_reset_of_the_service_comes_through(net: LinkLab) -> None:
     with Service(net.laptop, abort) as service:
         net.cli("open", f"8092:{service.port}", "--to", "127.0.0.1", "--at", "gw", "--from", "anyone")
+        eventually(lambda: is_listening(net, 8092), 15)  # the link may be a dead one that nobody noticed yet
         with net.connect(8092) as sock:
             talker = Talker(sock)
             assert talker.exactly(4) == b"half"

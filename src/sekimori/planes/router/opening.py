@@ -123,6 +123,7 @@ class Opening:
         entry.asker, entry.wish = asker, wish
         try:
             async with router.turn(asker):
+                asked_at = self._steady()
                 grant = await asker.open(wish)
         except Silence:
             router.suspect()
@@ -132,7 +133,7 @@ class Opening:
             if fresh:
                 self._holdings.drop(held.wanted.mapping.id, entry)
             raise
-        self._note(held, entry, grant)
+        self._note(held, entry, grant, asked_at)
         router.note_address(grant.address)
         return grant
 
@@ -165,8 +166,9 @@ class Opening:
         self._holdings.add(held.wanted.mapping.id, entry)
         return entry
 
-    def _note(self, held: Held, entry: Entry, grant: Grant) -> None:
-        key, now = held.wanted.mapping.id, self._steady()
+    def _note(self, held: Held, entry: Entry, grant: Grant, asked_at: float) -> None:
+        """Put down what was granted; its life counts from the asking: never longer than at the router."""
+        key = held.wanted.mapping.id
         run = entry.run.first(grant.size)
         if run != entry.run:
             self._holdings.shrink(key, entry, self._wish(held.wanted, run))
@@ -174,16 +176,16 @@ class Opening:
             if other is not entry and _within(other.run, run):
                 self._holdings.drop(key, other)
         entry.sure, entry.tries = True, 0
-        entry.until = None if grant.lifetime is None else now + grant.lifetime
-        entry.renew_at = self._renewal(entry, grant, now)
+        entry.until = None if grant.lifetime is None else asked_at + grant.lifetime
+        entry.renew_at = self._renewal(entry, grant, asked_at)
 
-    def _renewal(self, entry: Entry, grant: Grant, now: float) -> float:
+    def _renewal(self, entry: Entry, grant: Grant, asked_at: float) -> float:
         """At half of its life or a little later, so that not all come at once (RFC 6887 §11.2.1)."""
         if grant.lifetime is None or (
             entry.wish.lifetime is not None and entry.wish.lifetime <= grant.lifetime
         ):
             return inf  # it lasts as long as it is wanted
-        return now + grant.lifetime * (0.5 + 0.1 * entry.wish.nonce[0] / 255)
+        return asked_at + grant.lifetime * (0.5 + 0.1 * entry.wish.nonce[0] / 255)
 
     async def _renew_one(self, held: Held, entry: Entry) -> None:
         router, asker, now = entry.router, entry.asker, self._steady()
@@ -195,6 +197,7 @@ class Opening:
                     _log.warning("router_forgot", gateway=str(router.line.gateway), ports=str(entry.run))
             wish = self._wish(held.wanted, entry.run)
             async with router.turn(asker):
+                asked_at = self._steady()
                 grant = await asker.open(wish)
         except Silence:
             router.suspect()
@@ -209,7 +212,7 @@ class Opening:
             entry.sure, entry.renew_at = False, inf
         else:
             entry.wish = wish
-            self._note(held, entry, grant)
+            self._note(held, entry, grant, asked_at)
 
     async def _shut_one(self, held: Held, entry: Entry) -> None:
         router, key = entry.router, held.wanted.mapping.id
