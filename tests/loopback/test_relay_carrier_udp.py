@@ -261,3 +261,41 @@ async def test_nothing_is_left_open(
         return (await relay.stats(entry))["flows_total"] == 7
 
     await eventually(direct)
+
+
+async def test_a_peer_that_was_never_reached_goes_by_new_terms_without_the_carrier(
+    relay: Relay, carrier: FakeCarrier, client: Callable[[Entry], Peer]
+) -> None:
+    entry = await serve(relay)
+    one, other = client(entry), client(entry)
+    one.sock.send(b"lost")
+    order = await carrier.heard("dial")
+    await carrier.tell({"op": "failed", "n": order["n"], "cause": "prohibited"})
+
+    async def failed() -> Any:
+        return (await relay.stats(entry))["failed"]["prohibited"] == 1
+
+    await eventually(failed)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as target:
+        target.bind(("127.0.0.1", 0))
+        target.setblocking(False)
+        [listen] = entry.listens
+        direct = replace(
+            entry,
+            carrier=None,
+            targets=("127.0.0.1",),
+            listens=(replace(listen, target_port=target.getsockname()[1]),),
+        )
+        await relay.control.set([direct])
+        seen: set[bytes] = set()
+
+        async def both_seen() -> Any:
+            one.sock.send(b"one")
+            other.sock.send(b"other")  # in the same batch: it has its turn all the same
+            try:
+                seen.add(target.recv(100))
+            except BlockingIOError:
+                return False
+            return seen == {b"one", b"other"}
+
+        await eventually(both_seen)

@@ -265,6 +265,18 @@ async def test_a_path_is_made_kept_moved_and_removed(plane: RelayPlane, director
         assert not second.exists()
 
 
+async def test_a_clean_stop_leaves_no_path(directory: Path) -> None:
+    plane = RelayPlane(directory, 1, None)
+    await plane.start(0.0)
+    path = directory / "in.sock"
+    try:
+        assert await plane.apply(Changes(put=(at_path(path, plane),))) == {}
+        assert path.is_socket()
+    finally:
+        await plane.stop(leave=False)
+    assert not path.exists()
+
+
 async def test_what_stands_at_a_path_is_told(plane: RelayPlane, directory: Path) -> None:
     path = directory / "in.sock"
     wanted = at_path(path, plane, target=Target.parse_host("unix:/run/app.sock"))

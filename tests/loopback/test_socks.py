@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -212,6 +213,31 @@ async def test_password(relay: Relay) -> None:
             assert await peer.exactly(2) == b"\x05\x02"
             await peer.send(login(b"correct horse") + b"\x05\x01\x00" + packed("127.0.0.1", target.port))
             assert (await peer.exactly(12))[:4] == b"\x01\x00\x05\x00"
+            peer.close()
+
+
+async def test_a_user_that_is_taken_away_takes_the_flows_along(relay: Relay) -> None:
+    other = make_verifier("other:battery staple", b"salt")
+    entry = await serve(relay, users=(*USERS, (other.name, other.text)))
+    assert entry.socks is not None
+    with Target() as target:
+
+        async def enter(name: bytes, password: bytes, command: bytes) -> Peer:
+            peer = await dial(port_of(entry))
+            await peer.send(b"\x05\x01\x02" + login(password, name))
+            await peer.send(b"\x05" + command + b"\x00" + packed("127.0.0.1", target.port))
+            assert (await peer.exactly(4 + 10))[:6] == b"\x05\x02\x01\x00\x05\x00"
+            return peer
+
+        gone = [await enter(b"user", b"correct horse", command) for command in (b"\x01", b"\x03")]
+        stays = [await enter(b"other", b"battery staple", command) for command in (b"\x01", b"\x03")]
+        users = ((other.name, other.text),)
+        await relay.control.set([replace(entry, socks=replace(entry.socks, users=users), grace=0.0)])
+        for peer in gone:
+            assert await peer.was_reset()
+        states = [flow["state"] for flow in await relay.control.flows(entry.id)]
+        assert sorted(states) == ["associated", "open"]
+        for peer in (*gone, *stays):
             peer.close()
 
 

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,25 @@ async def test_private_networks_of_the_far_end_are_what_it_is_for_and_its_loopba
     _, end = await far.next()
     end.close()
     client.close()
+
+
+async def test_a_prefix_lets_no_name_through_as_nobody_would_judge_its_addresses(far: Far) -> None:
+    entry = await far.relay.serve(0, targets=(), carrier="vps", socks=Socks((), ("10.0.0.0/8",)))
+    client = await Client.connect(entry)
+    assert (await client.ask(1, "anywhere.example", 443))[0] == 2
+    client.close()
+    client = await Client.connect(entry)
+    code, where = await client.ask(3, "0.0.0.0", 0)
+    assert code == 0
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
+        sock.sendto(encode_datagram("anywhere.example", 53) + b"x", where)
+
+        async def dropped() -> bool:
+            return bool((await far.relay.stats(entry))["dropped"])
+
+        await eventually(dropped)
+    client.close()
+    assert far.dials.empty()
 
 
 @pytest.mark.parametrize(
@@ -241,3 +261,36 @@ async def test_a_port_at_the_far_end_whose_clients_name_their_destination(far: F
     assert (await client.exactly(12))[3] == 7  # no address of ours that it could send datagrams to
     client.close()
     await eventually(lambda: ended(far.relay, entry))
+
+
+async def test_a_destination_that_is_not_reached_is_not_tried_again_for_every_datagram(far: Far) -> None:
+    asked: list[int] = []
+
+    async def refuse(order: Dial) -> Dialled:
+        asked.append(order.n)
+        raise DialFailed("prohibited")
+
+    async with Carriage(refuse) as refusing:
+        ours, theirs = socket.socketpair()
+        refusing.add_worker(0, theirs)
+        await far.relay.control.carrier("vps", ours)
+        entry = await far.port()
+        client = await Client.connect(entry)
+        _, where = await client.ask(3, "0.0.0.0", 0)
+        with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
+
+            async def lost(count: int) -> bool:
+                dropped: dict[str, int] = (await far.relay.stats(entry))["dropped"]
+                return dropped.get("unreachable", 0) >= count
+
+            for count in range(1, 21):  # each is lost before the next is sent
+                sock.sendto(encode_datagram("dns.internal", 53) + b"x", where)
+                await eventually(partial(lost, count))
+            assert len(asked) < 10  # one a second
+
+            async def tried_again() -> bool:
+                sock.sendto(encode_datagram("dns.internal", 53) + b"x", where)
+                return len(asked) > 1
+
+            await eventually(tried_again)
+        client.close()

@@ -291,3 +291,28 @@ async def test_terms_that_narrow_end_what_they_no_longer_allow(relay: Relay) -> 
             target.recv(100)
         associated.close()
         connected.close()
+
+
+async def test_terms_that_narrow_end_a_destination_that_speaks_unasked(relay: Relay) -> None:
+    entry = await serve(relay)
+    with closing(datagrams()) as target:
+        associated = await Associated.begin(entry)
+        associated.send("127.0.0.1", target.getsockname()[1], b"subscribe")
+        _, sender = await receive(target)
+        target.sendto(b"news", sender)
+        assert (await associated.receive())[1] == b"news"
+        assert entry.socks is not None
+        await relay.control.set([replace(entry, socks=replace(entry.socks, rules=("*",)))])
+        target.connect(sender)
+
+        async def ended_there() -> bool:
+            try:
+                target.send(b"more news")
+            except ConnectionRefusedError:  # the socket that heard it is gone
+                return True
+            return False
+
+        await eventually(ended_there)
+        with pytest.raises(BlockingIOError):
+            associated.sock.recv(100)
+        associated.close()

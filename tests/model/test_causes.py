@@ -134,6 +134,7 @@ REFUSED: list[tuple[str, Callable[[], object]]] = [
     ("bad-value", lambda: parse_grant({"port": "80"})),
     ("bad-value", lambda: parse_grant({"most": 0})),
     ("bad-value", lambda: make_verifier("user:short", b"salt")),
+    ("bad-value", lambda: make_verifier("user:" + "x" * 256, b"salt")),
     ("bad-value", lambda: make_verifier("user:scrypt$", b"salt")),
     ("bad-value", lambda: make_verifier("us er:long enough", b"salt")),
     ("range-mismatch", lambda: parse_ports("8000-8002:9000")),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sekimori.model.destination import ANYWHERE, NOWHERE, Destination, Destinations, is_guarded
 from sekimori.model.errors import Problem
 
-OWN = (ip_network("192.168.1.0/24"), ip_network("2001:db8:1::/64"))
+OWN = tuple(map(ip_network, ("192.168.1.0/24", "2001:db8:1::/64", "2002:c633:6401::/48")))
 
 
 def allow(text: str, host: str, port: int, address: str | None = None) -> bool:
@@ -87,6 +87,10 @@ GUARDED = [
     "::ffff:127.0.0.1",
     "2002:7f00:1::",  # 6to4 of 127.0.0.1
     "64:ff9b::7f00:1",  # NAT64 of 127.0.0.1
+    "64:ff9b:1::a9fe:a9fe",  # local-use NAT64 of 169.254.169.254
+    "::7f00:1",  # IPv4-compatible
+    "::ffff:0:7f00:1",  # IPv4-translated
+    "2002:c633:6401::9",  # in a 6to4 network of ours
     "192.168.1.9",
     "2001:db8:1::9",
 ]
@@ -98,6 +102,7 @@ def test_guarded_places_must_be_named(address: str) -> None:
     assert not allow("*", address, 80)
     assert not allow("*.example", "a.example", 80, address)
     assert not allow("*,10.0.0.0/8", address, 80)
+    assert not allow("0.0.0.0/0,::/0", address, 80)
     named = f"[{address}]:80" if ":" in address else f"{address}:80"
     assert allow(named, address, 80)
     assert not allow(named, address, 81)
@@ -112,6 +117,12 @@ def test_others_need_a_pattern_at_least(address: str) -> None:
     assert not allow("*:443", address, 80)
     assert not allow("none", address, 80)
     assert not allow("b.example,*.test", "a.example", 80, address)
+
+
+def test_all_addresses_are_those_of_one_family() -> None:
+    assert allow("0.0.0.0/0:443", "198.51.100.1", 443)
+    assert not allow("0.0.0.0/0", "2001:db8::1", 443)
+    assert allow("::/0", "a.example", 443, "2001:db8::1")
 
 
 def test_a_name_before_it_is_looked_up() -> None:

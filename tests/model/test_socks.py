@@ -41,6 +41,14 @@ def test_what_is_no_user(text: str) -> None:
     assert "long enough" not in str(found.value.facts)
 
 
+def test_a_password_is_one_that_socks_can_tell() -> None:
+    assert verify(make_verifier("user:" + "関" * 85, SALT).text, ("関" * 85).encode())
+    for password in ("x" * 256, "関" * 86, "long enough \ud800"):
+        with pytest.raises(Problem) as found:
+            make_verifier(f"user:{password}", SALT)
+        assert (found.value.code, found.value.facts["text"]) == ("bad-value", "user")
+
+
 @pytest.mark.parametrize(
     "text",
     [

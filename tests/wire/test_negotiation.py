@@ -178,7 +178,9 @@ def test_basic_password() -> None:
     assert negotiation.take_out().startswith(b"HTTP/1.1 407 ")
 
 
-@pytest.mark.parametrize("field", [b"", b"Basic", b"Basic !!!", b"Basic bm9jb2xvbg==", b"Bearer dTpw"])
+@pytest.mark.parametrize(
+    "field", [b"", b"Basic", b"Basic !!!", b"Basic bm9jb2xvbg==", b"Basic \xe9\xe8", b"Bearer dTpw"]
+)
 def test_http_without_a_password_that_can_be_read_is_asked_for_one(field: bytes) -> None:
     negotiation = Negotiation(True)
     request = b"CONNECT a.example:443 HTTP/1.1\r\nProxy-Authorization: " + field + b"\r\n\r\n"
@@ -208,6 +210,27 @@ def test_other_requests_are_answered_and_not_served(line: bytes, status: bytes) 
     assert negotiation.take_out().split(b" ")[1] == status
 
 
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        (b"no field\r\n\r\n", b"400"),
+        (b"Cookie: \x00\r\n\r\n", b"400"),
+        (b"Cookie: " + b"c" * 4000 + b"\r\n\r\n", b"400"),
+        (b"C: c\r\n" * 100 + b"\r\n", b"400"),
+        (b"Cookie: " + b"c" * LONGEST_HEAD, b"431"),
+        ((b"Cookie: " + b"c" * 1000 + b"\r\n") * 9 + b"\r\n", b"431"),
+    ],
+)
+def test_a_request_that_is_too_much_or_malformed_is_answered(fields: bytes, status: bytes) -> None:
+    data = b"CONNECT a.example:443 HTTP/1.1\r\n" + fields
+    for pieces in ([data], [bytes((byte,)) for byte in data]):
+        negotiation = Negotiation(False)
+        assert isinstance(_say(negotiation, pieces), Refused)
+        answer = negotiation.take_out()
+        assert answer.split(b" ")[1] == status
+        assert answer.endswith(b"\r\n\r\n")
+
+
 @pytest.mark.parametrize(("command", "code"), [(b"\x05\x04\x00\x01", 7), (b"\x05\x01\x00\x02", 8)])
 def test_what_socks_5_does_not_know_is_answered(command: bytes, code: int) -> None:
     negotiation = Negotiation(False)
@@ -226,7 +249,6 @@ def test_what_socks_5_does_not_know_is_answered(command: bytes, code: int) -> No
         b" CONNECT",
         b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
         b"CONNECT a.example:443 HTTP/2\r\n\r\n",
-        b"CONNECT a.example:443 HTTP/1.1\r\nno field\r\n\r\n",
         GREETING + b"\x05\x01\x00\x03\x00\x00\x50",
         GREETING + b"\x05\x01\x00\x03\x04a\x00bc\x00\x50",
         GREETING + b"\x05\x01\x00\x01\xc0\x00\x02\x01\x00\x00",
@@ -313,7 +335,20 @@ def test_fragments_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "host", [b"127.1", b"2130706433", b"0x7f.1", b"a.0x7f", b"fe80::1%lo", b"", b".", b"-a"]
+    "host",
+    [
+        b"127.1",
+        b"2130706433",
+        b"0x7f.1",
+        b"a.0x7f",
+        b"fe80::1%lo",
+        b"",
+        b".",
+        b"-a",
+        b"a..example",
+        b"a" * 64 + b".example",  # no label of the DNS, and IDNA's codec breaks on it
+        b"example." + b"a" * 64,
+    ],
 )
 def test_hosts_in_disguise(host: bytes) -> None:
     with pytest.raises(BadPacket):

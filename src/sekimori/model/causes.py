@@ -296,6 +296,13 @@ _BY_ERRNO: Final = {
     errno.ENOTDIR: "not-directory",
     errno.ENOSPC: "no-space",
     errno.EROFS: "read-only",
+    errno.EADDRINUSE: "address-in-use",
+    errno.EADDRNOTAVAIL: "address-elsewhere",
+    errno.ECONNREFUSED: "connection-refused",
+    errno.ECONNRESET: "connection-reset",
+    errno.EHOSTUNREACH: "no-route-to-host",
+    errno.ENETUNREACH: "no-route-to-network",
+    errno.ETIMEDOUT: "connection-timed-out",
 }
 """The errors of the system that people meet; the others are told as it tells them."""
 

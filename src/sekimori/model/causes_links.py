@@ -9,6 +9,17 @@ __all__ = ["LINKS"]
 LINKS: Final[dict[str, tuple[str, str]]] = {
     "client-until": ("until {when}", "{when} まで"),
     "client-for-good": ("for good", "無期限で"),
+    "address-in-use": ("Address already in use", "使用中です"),
+    "address-elsewhere": (
+        "no interface here has that address",
+        "そのアドレスを持つインターフェースがありません",
+    ),
+    "connection-refused": ("Connection refused", "接続が拒否されました"),
+    "connection-reset": ("Connection reset by peer", "相手が接続を切りました"),
+    "no-route-to-host": ("No route to host", "ホストへの経路がありません"),
+    "no-route-to-network": ("Network is unreachable", "ネットワークに届きません"),
+    "connection-timed-out": ("Connection timed out", "応答がなく時間切れです"),
+    "the-server": ("the SSH server", "SSH サーバー"),
     "link-connecting": ("it is being connected", "接続しているところです"),
     "link-not-kept": ("there is no link of that name any more", "その名前のリンクはもうありません"),
     "link-interface": (
@@ -36,6 +47,10 @@ LINKS: Final[dict[str, tuple[str, str]]] = {
         "ホスト鍵は SHA256:…、.pub ファイルの行、または ssh://user@host に続けたその行です",
     ),
     "no-socket-there": ("there is a file, and it is no socket", "ソケットではないファイルがあります"),
+    "password-long": (
+        "a password has {most} bytes at most, as SOCKS can say no longer one",
+        "パスワードは {most} バイト以内にしてください（SOCKS ではそれより長いものを送れません）",
+    ),
     "password-short": (
         "a password has {least} characters at least",
         "パスワードは {least} 文字以上にしてください",

@@ -42,10 +42,10 @@ def is_guarded(address: IPAddress, own: Iterable[IPNetwork] = ()) -> bool:
 
     Guarded are loopback, link-local, metadata services, multicast, and `own`, the networks of this machine.
 
-    What is embedded in an IPv6 address (v4-mapped, 6to4, NAT64's well-known prefix) counts as itself.
+    So is an IPv6 address that holds the IPv4 address of such a place (v4-mapped, 6to4, NAT64 and others).
     """
-    plain = _embedded(address)
-    return any(plain.version == net.version and plain in net for net in (*_GUARDED, *own))
+    faces = {address, _embedded(address)}
+    return any(each.version == net.version and each in net for net in (*_GUARDED, *own) for each in faces)
 
 
 def _embedded(address: IPAddress) -> IPAddress:
@@ -55,12 +55,20 @@ def _embedded(address: IPAddress) -> IPAddress:
         return address.ipv4_mapped
     if address.sixtofour is not None:
         return address.sixtofour
-    if address in _NAT64:
+    if any(address in net for net in _ENDING_IN_IPV4):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 
 
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052 §2.1
+_ENDING_IN_IPV4: Final = tuple(
+    ipaddress.IPv6Network(text)
+    for text in (
+        "64:ff9b::/96",  # NAT64, RFC 6052 §2.1
+        "64:ff9b:1::/48",  # of local use, RFC 8215
+        "::/96",  # IPv4-compatible, RFC 4291 §2.5.5.1
+        "::ffff:0:0:0/96",  # IPv4-translated, RFC 2765 §2.1
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -99,24 +107,28 @@ class Destination:
     def names(self, host: str, address: IPAddress | None, port: int) -> bool:
         """Whether it says this place in so many words: by its prefix, or by the whole of its name.
 
+        `0.0.0.0/0` and `::/0` name nothing: who writes them means the internet, not what is guarded.
         `host` is what was asked for, `address` what that is, where it is known.
         """
         if self._is_pattern or port not in self.ports:
             return False
         network = _network(self.host)
         if network is not None:
-            return address is not None and address.version == network.version and address in network
+            return network.prefixlen > 0 and address is not None and address in network
         return _bare(host) == self.host
 
-    def covers(self, host: str, port: int) -> bool:
-        """Whether it is a pattern that this host falls under.
+    def covers(self, host: str, port: int, address: IPAddress | None = None) -> bool:
+        """Whether it is a pattern that this host falls under, or all addresses of one family.
 
         That does not name what the host turns out to be: whoever writes the names under a pattern chooses
         their addresses.
         """
-        return (
-            self._is_pattern and port in self.ports and _pattern(self.host).fullmatch(_bare(host)) is not None
-        )
+        if port not in self.ports:
+            return False
+        network = _network(self.host)
+        if network is not None:
+            return network.prefixlen == 0 and address is not None and address in network
+        return self._is_pattern and _pattern(self.host).fullmatch(_bare(host)) is not None
 
     @property
     def _is_pattern(self) -> bool:
@@ -159,7 +171,7 @@ class Destinations:
         """
         if any(place.names(host, address, port) for place in self.places):
             return True
-        covered = any(place.covers(host, port) for place in self.places)
+        covered = any(place.covers(host, port, address) for place in self.places)
         if address is None:
             return covered or any(
                 _network(place.host) is not None and port in place.ports for place in self.places

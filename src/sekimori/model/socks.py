@@ -20,6 +20,8 @@ _VERIFIER: Final = re.compile(r"scrypt\$(1024|2048|4096|8192|16384)\$(?:[0-9a-f]
 _COST: Final = 1024
 """scrypt's N: 3 ms for each attempt. A relay judges them between flows, and N = 16384 would be felt there."""
 _SHORTEST: Final = 8
+_LONGEST: Final = 255
+"""Bytes: what SOCKS has room for (RFC 1929 §2)."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -75,7 +77,13 @@ def make_verifier(text: str, salt: bytes) -> Verifier:
         return Verifier(name, password)
     if len(password) < _SHORTEST:
         raise Problem("bad-value", key="socks_user", text=name, why=cause("password-short", least=_SHORTEST))
-    return Verifier(name, _derive(password.encode(), _COST, salt))
+    try:
+        secret = password.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, as JSON may have it
+        raise Problem("bad-value", key="socks_user", text=name, why=cause("not-text")) from None
+    if len(secret) > _LONGEST:
+        raise Problem("bad-value", key="socks_user", text=name, why=cause("password-long", most=_LONGEST))
+    return Verifier(name, _derive(secret, _COST, salt))
 
 
 def verify(verifier: str, password: bytes) -> bool:

@@ -32,6 +32,7 @@ UNSAID: Final = ("0.0.0.0", 0)
 """An address that an answer must have and that nobody knows (RFC 1928 leaves it open)."""
 
 _HOST: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
+_LONGEST_LABEL: Final = 63
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
@@ -99,9 +100,15 @@ def read_host_untrusted(text: bytes) -> str:
     except ValueError:  # a name, then
         pass
     name = host.removesuffix(".").lower()
-    if not _HOST.fullmatch(name) or ".." in name or _NUMBER.fullmatch(name.rpartition(".")[2]):
+    labels = name.split(".")
+    if not _HOST.fullmatch(name) or not all(map(_is_label, labels)) or _NUMBER.fullmatch(labels[-1]):
         raise BadPacket("a destination that is neither a name nor an address")
     return name
+
+
+def _is_label(text: str) -> bool:
+    """Whether it has a length that the DNS can carry (RFC 1035 §2.3.4)."""
+    return 0 < len(text) <= _LONGEST_LABEL
 
 
 def read_port_untrusted(text: bytes) -> int:

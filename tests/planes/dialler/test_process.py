@@ -13,11 +13,12 @@ import asyncio, sys
 from pathlib import Path
 import sekimori.planes.dialler.__main__
 from sekimori.host.carrier import Dial, DialFailed
+from sekimori.host.ownnetworks import own_networks
 from sekimori.host.resolver import SystemResolver
 from sekimori.planes.dialler.reaching import Reacher
 
 names, places = sys.argv[1:]
-reacher = Reacher(SystemResolver(Path("/no-hosts"), ("127.0.0.1",), int(names)).resolve, print)
+reacher = Reacher(SystemResolver(Path("/no-hosts"), ("127.0.0.1",), int(names)).resolve, print, own_networks)
 
 async def reach(host):
     asked = {"rules": ["127.0.0.1", "::1"], "own": []}

@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -15,13 +16,14 @@ from sekimori.model.causes import cause
 from sekimori.model.errors import Problem
 from sekimori.model.target import Resolution
 from sekimori.planes.dialler.race import STAGGER, connect
-from sekimori.planes.dialler.reaching import Reacher
+from sekimori.planes.dialler.reaching import AT_ONCE_EACH, Reacher
 
 NAMES = {
     "rebound.example": ("127.0.0.1",),
     "mapped.example": ("::ffff:127.0.0.1",),
     "mixed.example": ("169.254.169.254", "::1", "127.0.0.1"),
     "home.example": ("192.0.2.7",),
+    "written.example": ("0:0:0:0:0:0:0:1",),  # as a hosts file may have it
 }
 
 
@@ -46,7 +48,7 @@ def order(host: str, port: int, *, op: str = "dial", protocol: str = "tcp", rule
 
 
 async def reach(dial: Dial) -> Dialled:
-    return await Reacher(resolve, Bound()).serve(dial)
+    return await Reacher(resolve, Bound(), lambda: ()).serve(dial)
 
 
 @pytest.fixture
@@ -75,6 +77,26 @@ async def test_a_name_that_leads_here_leads_nowhere(listener, host: str, protoco
 async def test_networks_of_this_machine_are_guarded() -> None:
     with pytest.raises(DialFailed, match="prohibited"):
         await reach(order("home.example", 80, own=("192.0.2.0/24",)))
+
+
+async def test_so_are_those_that_it_came_to_be_in_after_the_mapping_was_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    networks: list[str] = []
+    reacher = Reacher(resolve, Bound(), lambda: tuple(networks))
+    monkeypatch.setattr("sekimori.planes.dialler.reaching._LOOK_AFTER", 0.0)
+
+    async def fate(host: str, *rules: str) -> str:
+        try:
+            (await reacher.serve(order(host, 9, protocol="udp", rules=rules))).sock.close()
+        except DialFailed as failure:
+            return failure.cause  # "unreachable" where this machine has no way anywhere
+        return "reached"
+
+    assert await fate("192.0.2.7", "*") in ("reached", "unreachable")
+    networks.append("192.0.2.0/24")
+    assert [await fate(host, "*") for host in ("192.0.2.7", "home.example")] == ["prohibited"] * 2
+    assert await fate("192.0.2.7", "192.0.2.7") in ("reached", "unreachable")
 
 
 async def test_without_rules_nothing_is_reached(listener: socket.socket) -> None:
@@ -143,13 +165,49 @@ async def test_bind_is_judged_for_every_port() -> None:
 
 async def test_a_bind_that_is_given_up_leaves_no_port() -> None:
     bound = Bound()
-    reacher = Reacher(resolve, bound)
+    reacher = Reacher(resolve, bound, lambda: ())
     async with asyncio.TaskGroup() as group:
         waiting = group.create_task(reacher.serve(order("127.0.0.1", 0, op="bind", rules=("127.0.0.1",))))
         local = await bound.at
         waiting.cancel()
     with socket.socket() as sock:
         assert sock.connect_ex(local) == errno.ECONNREFUSED
+
+
+async def test_a_bind_knows_its_peer_however_its_address_is_written() -> None:
+    bound = Bound()
+    reacher = Reacher(resolve, bound, lambda: ())
+    asked = order("written.example", 0, op="bind", rules=("written.example",))
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        waiting = group.create_task(reacher.serve(asked))
+        local = await bound.at
+        peer = socket.socket(socket.AF_INET6, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        await asyncio.get_running_loop().sock_connect(peer, local)
+    with peer, waiting.result().sock:
+        assert waiting.result().peer == peer.getsockname()[:2]
+
+
+async def test_one_source_leaves_room_for_the_others() -> None:
+    asked = asyncio.Event()
+
+    async def never(_host: str) -> Resolution:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    reacher = Reacher(never, Bound(), lambda: ())
+    async with asyncio.TaskGroup() as group:
+        waiting = [group.create_task(reacher.serve(order("slow.example", 80))) for _ in range(AT_ONCE_EACH)]
+        await asked.wait()
+        with pytest.raises(DialFailed, match="down"):
+            await reacher.serve(order("slow.example", 80))
+        other = replace(order("192.0.2.7", 80), source=("192.0.2.8", 1), asked={})
+        with pytest.raises(DialFailed, match="prohibited"):  # it has its turn
+            await reacher.serve(other)
+        for each in waiting:
+            each.cancel()
+    with pytest.raises(DialFailed, match="prohibited"):
+        await reacher.serve(replace(other, source=("192.0.2.1", 5555)))
 
 
 # -- the race --------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from _socket import socket as Socket  # noqa: N812
 from collections.abc import Iterator
@@ -125,6 +126,24 @@ def test_a_dial_and_its_answer(lab: Lab) -> None:
     assert told.said[1:] == ["aborted"]
     pending.abort()
     assert lab.frames() == []  # the carrier said so itself
+
+
+def test_a_flow_that_cannot_be_watched_is_reset_and_the_channel_goes_on(lab: Lab) -> None:
+    class Unlucky(Told):
+        def dialled(self, sock: Socket, target: str, events: int) -> None:
+            super().dialled(sock, target, events)
+            raise OSError(errno.ENOSPC, "fs.epoll.max_user_watches")
+
+    unlucky, other = Unlucky(), Told()
+    lab.carriers.named("vps").dial(ORDER, unlucky)
+    lab.carriers.named("vps").dial(ORDER, other)
+    lab.frames()
+    for number, told in ((1, unlucky), (2, other)):
+        lab.tell({"op": "dialled", "n": number}, lab.end()[1])
+        settle(lab, told)
+    assert unlucky.said == [("db.example", 0), "aborted"]
+    assert other.said == [("db.example", 0)]
+    assert lab.carriers.state() == {"vps": True}
 
 
 def test_a_bind_is_told_where_it_waits_and_who_came(lab: Lab) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from sekimori.host.frames import FrameReader, Outbox
+from sekimori.model.socks import make_verifier
 from sekimori.planes.relay.dynamic import ASK_WITHIN, DynamicFlow
 from sekimori.planes.relay.entry import Entry, Listen, Socks
 from sekimori.planes.relay.half import reset
@@ -110,6 +112,15 @@ def next_frame(reader: FrameReader) -> dict[str, Any]:
     while (frame := reader.next()) is None:
         assert reader.read()
     return frame[0]
+
+
+def test_who_was_greeted_without_a_password_does_not_get_past_one_that_is_asked_for_since(port: Port) -> None:
+    port.say(b"\x05\x01\x00")
+    user = make_verifier("user:correct horse", b"salt")
+    port.service.update(replace(port.service.entry, socks=Socks(((user.name, user.text),), ("*",))))
+    port.say(b"\x05\x01\x00\x01\xc6\x33\x64\x01\x00\x50")
+    assert port.client.recv(20) == b"\x05\x00\x05\x02\x00\x01" + bytes(6)
+    assert port.service.counters.failed == {"prohibited": 1}
 
 
 def test_who_was_refused_and_does_not_hang_up_is_cut(port: Port) -> None:

@@ -52,5 +52,22 @@ def test_rules(rule: str, host: str, port: int, allowed: bool) -> None:
     assert allows(Socks((), (rule,), OPEN.own), host, port) is allowed
 
 
+@pytest.mark.parametrize(
+    ("rule", "host", "allowed"),
+    [
+        ("10.0.0.0/8", "db.example", False),  # nobody would see whether it leads there
+        ("10.0.0.0/8", "10.1.2.3", True),
+        ("db.example", "db.example", True),
+        ("*.example:443", "db.example", True),
+        ("*.example:80", "db.example", False),
+        ("*", "db.example", True),
+        ("127.0.0.0/8", "localhost", True),
+        ("*", "localhost", False),
+    ],
+)
+def test_through_a_link_a_prefix_lets_no_name_through(rule: str, host: str, allowed: bool) -> None:
+    assert allows(Socks((), (rule,)), host, 443, far=True) is allowed
+
+
 def test_no_rules_is_nowhere() -> None:
     assert not allows(Socks(), "198.51.100.1", 80)

@@ -24,12 +24,14 @@ import dns.rdtypes.ANY.OPT
 import dns.rdtypes.ANY.SOA
 import dns.rdtypes.IN.A
 import dns.rdtypes.IN.AAAA
+import psutil
 import structlog
 
 from sekimori.host.carrier import Carriage
 from sekimori.host.descriptors import raise_descriptors
 from sekimori.host.frames import BadFrameError, FrameReader, Outbox
 from sekimori.host.log import configure_log
+from sekimori.host.ownnetworks import own_networks
 from sekimori.host.privileges import become, name_process, parse_user
 from sekimori.host.resolver import SystemResolver
 from sekimori.planes.dialler.reaching import Reacher
@@ -46,6 +48,7 @@ _NEEDED_LATER: Final = (
     dns.rdtypes.ANY.SOA,
     dns.rdtypes.IN.A,
     dns.rdtypes.IN.AAAA,
+    psutil,
 )
 """What is otherwise imported at its first use, when the files may not be readable any more: nobody has no
 business in a home directory, where the program may lie."""
@@ -69,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 async def _serve(control: socket.socket) -> None:
-    reacher = Reacher(SystemResolver().resolve, lambda dial, local: carriage.bound(dial, local))
+    reacher = Reacher(SystemResolver().resolve, lambda dial, local: carriage.bound(dial, local), own_networks)
     carriage = Carriage(reacher.serve)
     async with carriage:
         await _Control(control, carriage).until_end()

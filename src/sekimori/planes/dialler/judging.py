@@ -28,14 +28,18 @@ class Rules:
         self._own: tuple[IPNetwork, ...] = tuple(ip_network(text, strict=False) for text in own)
 
     @classmethod
-    def of(cls, asked: Mapping[str, Any]) -> Rules:
+    def of(cls, asked: Mapping[str, Any], own: tuple[str, ...]) -> Rules:
         """Read those of a frame; one without them may be connected nowhere.
+
+        `own` are the networks that this machine is in now, guarded as those of the frame are: a mapping may
+        have been made before it had its addresses.
 
         Raises:
             DialFailed: `other`: they make no sense.
         """
         try:
-            return _read(tuple(map(str, asked.get("rules", ()))), tuple(map(str, asked.get("own", ()))))
+            guarded = {*map(str, asked.get("own", ())), *own}
+            return _read(tuple(map(str, asked.get("rules", ()))), tuple(sorted(guarded)))
         except (Problem, TypeError, ValueError):
             raise DialFailed("other") from None
 

@@ -7,7 +7,9 @@ connected to. So a name that leads to this machine (DNS rebinding) leads nowhere
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import ip_address
 from typing import Final
@@ -18,14 +20,18 @@ from sekimori.model.target import Resolution
 from sekimori.planes.dialler.judging import Rules
 from sekimori.planes.dialler.race import cause_of, connect
 
-__all__ = ["BIND_WITHIN", "CONNECT_WITHIN", "Reacher"]
+__all__ = ["AT_ONCE_EACH", "BIND_WITHIN", "CONNECT_WITHIN", "Reacher"]
 
 CONNECT_WITHIN: Final = 15.0
 """Seconds for names and connecting: less than a worker waits, so that it hears why."""
 BIND_WITHIN: Final = 120.0
 """Seconds that the port of a BIND waits for its one connection."""
 
+AT_ONCE_EACH: Final = 256
+"""Dials of one source that are under way at once: who names places that never answer fills only this."""
 _AT_ONCE: Final = 1024
+_LOOK_AFTER: Final = 1.0
+"""Seconds after which it is looked again which networks this machine is in."""
 _BUFFER: Final = 512 << 10
 """Asked of the kernel for a destination's datagrams, as the relay does for its own."""
 
@@ -36,14 +42,21 @@ class Reacher:
     Args:
         resolve: the addresses of a name, those to be tried first in front; raises Problem.
         bound: tells a worker where a BIND waits.
+        own: the prefixes of the networks that this machine is in now.
     """
 
     def __init__(
-        self, resolve: Callable[[str], Awaitable[Resolution]], bound: Callable[[Dial, Endpoint], None]
+        self,
+        resolve: Callable[[str], Awaitable[Resolution]],
+        bound: Callable[[Dial, Endpoint], None],
+        own: Callable[[], tuple[str, ...]],
     ) -> None:
         self._resolve = resolve
         self._bound = bound
-        self._busy = 0
+        self._look = own
+        self._own: tuple[str, ...] = ()
+        self._looked = -math.inf
+        self._busy: Counter[str] = Counter()
 
     async def serve(self, dial: Dial) -> Dialled:
         """Reach what a dial names.
@@ -51,16 +64,19 @@ class Reacher:
         Raises:
             DialFailed: it cannot be, or may not.
         """
-        if self._busy >= _AT_ONCE:
+        source = "" if dial.source is None else dial.source[0]
+        if self._busy[source] >= AT_ONCE_EACH or self._busy.total() >= _AT_ONCE:
             raise DialFailed("down")
-        self._busy += 1
+        self._busy[source] += 1
         try:
             async with asyncio.timeout(BIND_WITHIN if dial.op == "bind" else CONNECT_WITHIN):
                 return await self._serve(dial)
         except TimeoutError:
             raise DialFailed("timed_out") from None
         finally:
-            self._busy -= 1
+            self._busy[source] -= 1
+            if not self._busy[source]:
+                del self._busy[source]
 
     async def _serve(self, dial: Dial) -> Dialled:
         addresses = await self._addresses(dial)
@@ -76,7 +92,7 @@ class Reacher:
         raise DialFailed("other")
 
     async def _addresses(self, dial: Dial) -> tuple[str, ...]:
-        rules = Rules.of(dial.asked)
+        rules = Rules.of(dial.asked, self._own_networks())
         if _is_address(dial.host):
             return rules.sift(dial.host, (dial.host,), dial.port)
         if dial.op == "dial":
@@ -87,12 +103,19 @@ class Reacher:
             raise DialFailed("unreachable") from None
         return rules.sift(dial.host, resolution.addresses, dial.port)
 
+    def _own_networks(self) -> tuple[str, ...]:
+        now = asyncio.get_running_loop().time()
+        if now - self._looked >= _LOOK_AFTER:
+            self._own, self._looked = self._look(), now
+        return self._own
+
     async def _await_peer(self, dial: Dial, addresses: Sequence[str]) -> Dialled:
         """Wait for one connection from one of the addresses; others that knock are hung up on."""
         try:
             listener = _listener(addresses[0])
         except OSError as error:
             raise DialFailed(cause_of(error)) from None
+        expected = set(map(ip_address, addresses))
         with listener:
             self._bound(dial, _endpoint(listener.getsockname()))
             while True:
@@ -100,7 +123,7 @@ class Reacher:
                     sock, peer = await asyncio.get_running_loop().sock_accept(listener)
                 except OSError as error:
                     raise DialFailed(cause_of(error)) from None
-                if peer[0] in addresses:
+                if ip_address(peer[0]) in expected:
                     return Dialled(sock, local=_endpoint(sock.getsockname()), peer=_endpoint(peer))
                 sock.close()
 

@@ -196,7 +196,10 @@ class Channel:
         flow = pending.settle(self._shared, sock, message)
         if flow is not None:
             self.flows[key] = flow
-            flow.dialled(sock, pending.host, 0)
+            try:
+                flow.dialled(sock, pending.host, 0)
+            except OSError:  # ENOSPC: fs.epoll.max_user_watches. It is this flow's end, and not the channel's
+                flow.aborted()
 
 
 def _cause_of(message: dict[str, Any]) -> Failure:

@@ -58,7 +58,7 @@ class DynamicFlow(TcpFlow):
     up).
     """
 
-    __slots__ = ("_association", "_login", "_named", "_negotiation", "_phase", "_timer")
+    __slots__ = ("_association", "_login", "_named", "_negotiation", "_phase", "_timer", "_user")
 
     def __init__(
         self,
@@ -75,6 +75,7 @@ class DynamicFlow(TcpFlow):
         self._phase: Phase = "asking"
         self._named = 0
         self._login: LogIn | None = None  # being judged
+        self._user: tuple[str, str] | None = None  # who that was, and the verifier it was held against
         self._timer: Timer | None = None
         self._association: Association | None = None
 
@@ -150,6 +151,7 @@ class DynamicFlow(TcpFlow):
         users = self._socks.users
         verdict = logins_of(loop).judge(users, login.name, login.password, self.source, loop.now)
         if verdict == "right":
+            self._user = next((each for each in users if each[0] == login.name), None)
             self._listen("asking")
             self._answer_login(True)
         elif verdict == "wrong":
@@ -179,9 +181,11 @@ class DynamicFlow(TcpFlow):
     def _serve(self, wants: Wants) -> None:
         self.target, self._named = wants.host, wants.port
         carrier = self._service.entry.carrier or DIRECT
-        if wants.command == "udp":
+        if self._is_stranger(self._socks):  # the terms have changed since it was greeted
+            self._refuse("prohibited")
+        elif wants.command == "udp":
             self._associate(carrier, wants)
-        elif not allows(self._socks, wants.host, wants.port):
+        elif not allows(self._socks, wants.host, wants.port, far=carrier != DIRECT):
             self._refuse("prohibited")
         elif wants.command == "connect":
             self._deafen("dialling")
@@ -270,10 +274,17 @@ class DynamicFlow(TcpFlow):
         self._tell()
 
     def strays(self, socks: Socks) -> bool:
-        """Whether its client named a destination that these terms do not allow."""
-        return self._phase in ("dialling", "waiting", "carried") and not allows(
-            socks, self.target, self._named
+        """Whether these terms do not allow its client, or the destination that it named."""
+        if self._phase in ("asking", "judging", "leaving"):
+            return False
+        if self._is_stranger(socks):
+            return True
+        return self._phase != "associated" and not allows(
+            socks, self.target, self._named, far=self.carrier != DIRECT
         )
+
+    def _is_stranger(self, socks: Socks) -> bool:
+        return bool(socks.users) and self._user not in socks.users
 
     # -- ending ----------------------------------------------------------------
 

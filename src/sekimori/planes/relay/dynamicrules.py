@@ -2,7 +2,8 @@
 
 A numeric address is judged here. So is a name, as far as it goes: what it leads to is judged where it is
 looked up, by the direct dialler. Through a link that is the far machine, and what guards its addresses from
-a name that leads there are its own rules; the names that are always its loopback count as that address.
+a name that leads there are its own rules; the names that are always its loopback count as that address. As
+nobody would judge the addresses, a prefix lets no name through there: a rule must say the name itself.
 """
 
 from __future__ import annotations
@@ -20,8 +21,14 @@ __all__ = ["allows"]
 _LOOPBACK: Final = IPv4Address("127.0.0.1")
 
 
-def allows(socks: Socks, host: str, port: int) -> bool:
-    """Whether a client may name this place. Port 0 (of a BIND) stands for every port.
+def allows(socks: Socks, host: str, port: int, *, far: bool = False) -> bool:
+    """Whether a client may name this place.
+
+    Args:
+        socks: the terms.
+        host: a numeric address or a name, as `wire.asked` reads them.
+        port: 0 (of a BIND) stands for every port.
+        far: a name is looked up at the far end of a link, where nothing judges its addresses.
 
     Raises:
         Problem, ValueError: the entry's own rules make no sense.
@@ -29,6 +36,11 @@ def allows(socks: Socks, host: str, port: int) -> bool:
     reach, own = _read(socks.rules, socks.own)
     address = _address(host)
     ports = (port,) if port else (1, HIGHEST_PORT)
+    if far and address is None:
+        return all(
+            any(place.names(host, None, each) or place.covers(host, each) for place in reach.places)
+            for each in ports
+        )
     return all(reach.allow(host, address, each, own) for each in ports)
 
 

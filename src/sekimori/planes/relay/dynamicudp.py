@@ -40,12 +40,19 @@ _UNDER_WAY: Final = 32
 """Most destinations that are being dialled for at once."""
 _KEPT: Final = 4
 """Datagrams kept for a destination until it is dialled."""
+_DIAL_PAUSE: Final = 1.0
+"""Seconds after a failed dial in which datagrams are dropped, before one has the destination tried again."""
 _TURN: Final = 64
 """Datagrams taken at once, then the others have their turn."""
 
 
 class Association:
-    """The socket that a client sends to, and the destinations it has named."""
+    """The socket that a client sends to, and the destinations it has named.
+
+    Attributes:
+        address: where the client is to send to.
+        is_direct: what a dial gives is a socket of the destination's own, and not a carrier's.
+    """
 
     def __init__(
         self,
@@ -66,6 +73,7 @@ class Association:
         self.flow = flow
         self.shared = shared
         self.service = service
+        self.is_direct = carrier == DIRECT
         self._carrier = carrier
         self._port = port
         self._client: tuple[Any, ...] = ()
@@ -120,6 +128,22 @@ class Association:
         """Count a datagram lost to an errno, in the mapping's counters."""
         count_lost(self.service.counters.dropped, error)
 
+    def keep_to_terms(self) -> None:
+        """End the destinations that the terms, if they have changed, no longer allow."""
+        if self.service.entry.socks is self._socks:
+            return
+        self._socks = self.service.entry.socks
+        for place in list(self._places.values()):
+            if not self._may_reach(place.name):
+                place.close()
+
+    def dial(self, place: _Place) -> Pending | None:
+        """Have a destination dialled for; None where too many are under way."""
+        if sum(each.is_under_way for each in self._places.values()) >= _UNDER_WAY:
+            return None
+        carrier = self.shared.carriers.named(self._carrier)
+        return carrier.dial(self.flow.order(*place.name, "udp"), place)
+
     def forget(self, place: _Place) -> None:
         """A destination has ended."""
         if self._places.get(place.name) is place:
@@ -153,34 +177,24 @@ class Association:
         except BadPacket:
             self.lose(errno.EINVAL)
             return
-        if self.service.entry.socks is not self._socks:
-            self._judge_again()
-        place = self._places.get((host, port)) or self._open(host, port)
+        self.keep_to_terms()
+        place = self._places.get((host, port)) or self._open((host, port))
         if place is None:
             self.lose(errno.EACCES)
         else:
             place.send(datagram[start:])
 
-    def _open(self, host: str, port: int) -> _Place | None:
-        """A new destination; None where it may not be, or too many are under way."""
-        socks = self._socks
-        if socks is None or not allows(socks, host, port):
-            return None
-        if sum(place.is_under_way for place in self._places.values()) >= _UNDER_WAY:
+    def _open(self, name: Endpoint) -> _Place | None:
+        """A new destination; None where it may not be."""
+        if not self._may_reach(name):
             return None
         if len(self._places) >= PLACES:
             min(self._places.values(), key=lambda place: place.last).close()
-        place = self._places[host, port] = _Place(self, (host, port))
-        carrier = self.shared.carriers.named(self._carrier)
-        place.await_dial(carrier.dial(self.flow.order(host, port, "udp"), place), self._carrier == DIRECT)
+        place = self._places[name] = _Place(self, name)
         return place
 
-    def _judge_again(self) -> None:
-        """The terms have changed: destinations that they no longer allow end."""
-        socks = self._socks = self.service.entry.socks
-        for place in list(self._places.values()):
-            if socks is None or not allows(socks, *place.name):
-                place.close()
+    def _may_reach(self, name: Endpoint) -> bool:
+        return self._socks is not None and allows(self._socks, *name, far=not self.is_direct)
 
     def _look_later(self) -> None:
         idle = self.service.entry.idle or IDLE
@@ -195,9 +209,9 @@ class Association:
 
 
 class _Place:
-    """One destination of an association: what is kept for it, then its socket."""
+    """One destination of an association: kept datagrams that have it dialled for, then a socket."""
 
-    __slots__ = ("_association", "_header", "_is_own", "_kept", "_sock", "_tie", "last", "name")
+    __slots__ = ("_association", "_header", "_kept", "_pause_until", "_sock", "_tie", "last", "name")
 
     def __init__(self, association: Association, name: Endpoint) -> None:
         self.name = name
@@ -207,33 +221,34 @@ class _Place:
         self._kept: deque[bytes] = deque()
         self._sock: Socket | None = None
         self._tie: Pending | None = None
-        self._is_own = False
+        self._pause_until = self.last
 
     @property
     def is_under_way(self) -> bool:
         """Whether it is being dialled for."""
-        return self._sock is None
-
-    def await_dial(self, pending: Pending, is_own: bool) -> None:
-        """It is being dialled for; what comes is a socket of its own, or a carrier's."""
-        self._tie = pending
-        self._is_own = is_own
+        return self._sock is None and self._tie is not None
 
     def send(self, datagram: memoryview) -> None:
         """Send one datagram there, or keep it for the time when that can be done."""
-        self.last = self._association.shared.loop.now
+        association = self._association
+        now = self.last = association.shared.loop.now
         if self._sock is not None:
             self._send(datagram)
+            return
+        if self._tie is None and now >= self._pause_until:
+            self._tie = association.dial(self)
+        if self._tie is None:
+            association.lose(errno.EHOSTUNREACH)
         elif len(self._kept) < _KEPT:
             self._kept.append(bytes(datagram))
         else:
-            self._association.lose(errno.EAGAIN)
+            association.lose(errno.EAGAIN)
 
     def dialled(self, sock: Socket, target: str, events: int) -> None:
         """It is reached."""
         association = self._association
         self._sock = sock
-        if self._is_own:
+        if association.is_direct:
             assert self._tie is not None
             self._header = encode_datagram(*(self._tie.peer or self.name))
             self._tie.end()
@@ -249,11 +264,13 @@ class _Place:
 
     def dial_failed(self, cause: Failure) -> None:
         """It is not reached: what was kept for it is lost."""
+        association = self._association
         self._tie = None
-        self._association.service.fail(cause)
-        for _ in self._kept:
-            self._association.lose(errno.EHOSTUNREACH)
-        self._association.forget(self)
+        self._pause_until = association.shared.loop.now + _DIAL_PAUSE
+        association.service.fail(cause)
+        while self._kept:
+            self._kept.popleft()
+            association.lose(errno.EHOSTUNREACH)
 
     def aborted(self) -> None:
         """Its carrier has ended it."""
@@ -261,6 +278,7 @@ class _Place:
 
     def on_event(self, events: int) -> None:
         """Pass its answers on."""
+        self._association.keep_to_terms()
         sock, shared = self._sock, self._association.shared
         for _ in range(_TURN):
             if sock is None or sock.fileno() < 0:

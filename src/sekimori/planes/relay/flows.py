@@ -197,7 +197,7 @@ class Flow:
         self.cut()
 
     def strays(self, socks: Socks) -> bool:
-        """Whether its client named a destination that these terms do not allow."""
+        """Whether its client named itself or a destination, and these terms do not allow that."""
         return False
 
     def to_json(self, now: float) -> dict[str, Any]:

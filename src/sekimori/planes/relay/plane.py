@@ -94,7 +94,10 @@ class RelayPlane:
             await self._crew.release()
         else:
             await self.figures.conclude()
+            paths = self._paths({key for hand in self._crew.hands for key in hand.held})
             await self._crew.quit()
+            for path in paths:
+                discard_path(path)
 
     @property
     def worker_pids(self) -> list[int]:

@@ -153,7 +153,11 @@ class CarriedUdpFlow(UdpFlow):
 
     def _keep(self, datagram: ReadableBuffer, _flags: int = 0, /) -> int:
         """Stands in for `send` while there is nothing to send by. Raises OSError for what is dropped."""
-        if self.listener.loop.now < self._pause_until:
+        listener = self.listener
+        if self._tie is None and listener.service.entry.carrier != self.carrier:
+            listener.loop.soon(self.cut)  # the client's next datagram makes a peer by the terms of now
+            raise OSError(errno.EHOSTUNREACH, "nothing leads through this carrier any more")
+        if listener.loop.now < self._pause_until:
             raise OSError(errno.EHOSTUNREACH, "the carrier has not reached the target")
         if self._tie is None:
             self._ask()
