@@ -26,8 +26,11 @@ GCM = "aes128-gcm@openssh.com"
 class Far(asyncssh.SSHServer):
     """A server that lets anybody in and hands every channel's stream to the test."""
 
-    def __init__(self, streams: asyncio.Queue[socket.socket], ends: list[bool], lines: bool) -> None:
+    def __init__(
+        self, streams: asyncio.Queue[socket.socket], pumps: list[Pump], ends: list[bool], lines: bool
+    ) -> None:
         self._streams = streams
+        self._pumps = pumps
         self._ends = ends
         self._lines = lines
         self.line: Line | None = None
@@ -53,7 +56,8 @@ class Far(asyncssh.SSHServer):
         assert self.line is not None
         ours, theirs = stream_pair()
         self._streams.put_nowait(theirs)
-        return Pump(ours, self.line, self._ends.append)
+        self._pumps.append(Pump(ours, self.line, self._ends.append))
+        return self._pumps[-1]
 
 
 class Pair:
@@ -65,6 +69,7 @@ class Pair:
         self.streams = streams
         self.ends: list[bool] = []
         self.far_ends: list[bool] = []
+        self.far_pumps: list[Pump] = []
 
     async def open(self) -> tuple[socket.socket, socket.socket, Pump]:
         theirs, pump, opened = self.ask()
@@ -80,13 +85,14 @@ class Pair:
 @asynccontextmanager
 async def joined(**options: Any) -> AsyncIterator[Pair]:
     streams: asyncio.Queue[socket.socket] = asyncio.Queue()
+    pumps: list[Pump] = []
     ends: list[bool] = []
     key = asyncssh.generate_private_key("ssh-ed25519")
     shared = {"encryption_algs": [GCM], "compression_algs": ["none"], **options}
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(
             await asyncssh.create_server(
-                lambda: Far(streams, ends, True), "127.0.0.1", 0, server_host_keys=[key], **shared
+                lambda: Far(streams, pumps, ends, True), "127.0.0.1", 0, server_host_keys=[key], **shared
             )
         )
         conn = await asyncssh.connect(
@@ -103,6 +109,7 @@ async def joined(**options: Any) -> AsyncIterator[Pair]:
         stack.callback(conn.abort)
         pair = Pair(conn, Line(conn), streams)
         pair.far_ends = ends
+        pair.far_pumps = pumps
         yield pair
 
 

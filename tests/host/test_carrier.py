@@ -190,6 +190,22 @@ async def test_a_cancellation_that_comes_late_ends_the_flow(place: Place) -> Non
         await until(lambda: place.aborted == [1])
 
 
+async def test_a_flow_that_breaks_before_the_worker_knows_of_it_is_reset_all_the_same() -> None:
+    async def breaks(dial: Dial) -> Dialled:
+        ours, theirs = socket.socketpair()
+        ours.close()
+        carriage.abort(dial)
+        return Dialled(theirs, on_aborted=None)
+
+    async with carried(breaks) as (carriage, worker):
+        for number in (1, 2):
+            worker.dial(number)
+            frame, (sock,) = await worker.next()
+            sock.close()
+            assert (frame["op"], frame["n"]) == ("dialled", number)
+            assert (await worker.next())[0] == {"op": "aborted", "n": number}
+
+
 async def test_either_side_breaks_a_dialled_flow_off_once(place: Place) -> None:
     async with carried(place.serve) as (carriage, worker):
         worker.dial(1)

@@ -123,6 +123,14 @@ async def test_the_hosts_file_comes_first(serve) -> None:
     assert found.ttl > 0
 
 
+async def test_the_hosts_file_is_read_anew_once_it_changes(serve, tmp_path: Path) -> None:
+    resolver, server = await serve({}, "192.0.2.7 web.example\n")
+    assert (await resolver.resolve("web.example")).addresses == ("192.0.2.7",)
+    (tmp_path / "hosts").write_text("192.0.2.10 web.example\n")
+    assert (await resolver.resolve("web.example")).addresses == ("192.0.2.10",)
+    assert server.asked == []
+
+
 async def test_localhost_is_asked_of_nobody(serve) -> None:
     resolver, server = await serve({}, "192.0.2.7 localhost\n")
     assert (await resolver.resolve("localhost")).addresses == ("127.0.0.1", "::1")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Any
+import socket
+from functools import partial
+from typing import Any, cast
 
 import asyncssh
 import pytest
 
-from sekimori.host.sshpump import MOST_WINDOW, WINDOW
+from sekimori.host.sshpump import MOST_WINDOW, WINDOW, Pump
 
-from .ssh_pair import MEGABYTE, digest, joined, receive, send
+from .ssh_pair import MEGABYTE, digest, joined, receive, send, until
 
 pytestmark = pytest.mark.loopback
 
@@ -97,6 +99,36 @@ async def test_an_end_that_closes_with_something_unread_is_a_reset() -> None:
             near.close()
             assert await receive(far) == b""
             assert pair.far_ends == [True]
+
+
+def came_through(pump: Pump, count: int) -> bool:
+    return pump.bytes_in == count
+
+
+async def test_a_worker_may_speak_on_while_what_came_before_a_close_is_delivered() -> None:
+    wrong: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: wrong.append(context))
+    async with joined() as pair:
+        near, far, pump = await pair.open()
+        held: Any = pump
+        with near, far:
+            while held._queue is None:  # until the worker's end is full
+                before = pump.bytes_in
+                await send(far, bytes(1 << 16), end=False)
+                await until(partial(came_through, pump, before + (1 << 16)))
+            sent = pump.bytes_in
+            far.shutdown(socket.SHUT_WR)
+            await until(lambda: held._far_ended)
+            far_chan = cast(Any, pair.far_pumps[0])._chan
+            far_chan.close()  # as sshd does when its target takes nothing more
+            await until(lambda: held._chan is None)
+            assert not pump.is_over
+            await send(near, b"too late", end=False)
+            await until(lambda: pump.bytes_out == len(b"too late"))
+            near.shutdown(socket.SHUT_WR)
+            assert len(await receive(near)) == sent
+        assert pair.ends == [False]
+    assert wrong == []
 
 
 async def test_the_loss_of_the_connection_is_no_orderly_end() -> None:

@@ -134,6 +134,7 @@ class Channel:
         self._reader = FrameReader(sock)
         self._outbox = Outbox(sock)
         self._serving: dict[int, Task[None]] = {}
+        self._broken: set[int] = set()
         self._loop = asyncio.get_running_loop()
         self._writing = False
         self._closed = False
@@ -154,9 +155,12 @@ class Channel:
         self._write()
 
     def abort(self, key: tuple[str, int]) -> None:
-        """Have the worker reset a flow."""
+        """Have the worker reset a flow; one that it has not been told of yet, once it is."""
+        kind, number = key
         if self.flows.pop(key, None) is not None:
-            self.put({"op": "aborted", key[0]: key[1]})
+            self.put({"op": "aborted", kind: number})
+        elif kind == "n" and number in self._serving:
+            self._broken.add(number)
 
     def forget(self, key: tuple[str, int]) -> None:
         """A flow has ended."""
@@ -211,7 +215,7 @@ class Channel:
                 task = self._tasks.create_task(self._dial(dial))
                 self._serving[dial.n] = task
                 # Not in the task itself: it may be cancelled before it has begun.
-                task.add_done_callback(lambda _task: self._serving.pop(dial.n, None))
+                task.add_done_callback(lambda _task: self._served(dial.n))
             case "cancel":
                 serving = self._serving.get(message["n"])
                 if serving is not None and not serving.done():  # it is taken out in a later turn
@@ -245,6 +249,10 @@ class Channel:
         else:
             self._answer(dial, dialled)
 
+    def _served(self, number: int) -> None:
+        self._serving.pop(number, None)
+        self._broken.discard(number)
+
     def _answer(self, dial: Dial, dialled: Dialled) -> None:
         if self._closed:
             dialled.sock.close()
@@ -254,6 +262,9 @@ class Channel:
         if dialled.on_aborted is not None:
             self.flows["n", dial.n] = Flow(dialled.on_aborted)
         self.put({"op": "dialled", "n": dial.n, "local": dialled.local, "peer": dialled.peer}, dialled.sock)
+        if dial.n in self._broken:  # before anybody could be told: an end of it must not look orderly
+            self.flows.pop(("n", dial.n), None)
+            self.put({"op": "aborted", "n": dial.n})
 
 
 def _read_dial(worker: int, message: dict[str, Any]) -> Dial:

@@ -29,6 +29,8 @@ LONGEST: Final = 16 << 20
 _LENGTH: Final = struct.Struct("!I")
 _CHUNK: Final = 1 << 18
 _ANCILLARY: Final = socket.CMSG_SPACE(253 * 4)
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
+_decode: Final = json.JSONDecoder().decode
 
 
 class BadFrameError(Exception):
@@ -109,7 +111,7 @@ class Outbox:
         owned = fds or []
         if owned:
             message = {**message, "fds": len(owned)}
-        body = json.dumps(message, separators=(",", ":")).encode()
+        body = _encode(message).encode()
         self._queue.append((memoryview(_LENGTH.pack(len(body)) + body), owned))
 
     def send(self) -> bool:
@@ -146,7 +148,7 @@ def _close_all(fds: list[int]) -> None:
 
 def _parse(body: bytearray) -> dict[str, Any]:
     try:
-        message = json.loads(body)
+        message = _decode(body.decode())
     except ValueError as error:
         raise BadFrameError("a frame that is not JSON") from error
     if not isinstance(message, dict):

@@ -1,10 +1,26 @@
-"""Memory that is free here and not yet given back."""
+"""When memory is looked through for what nobody holds any more, and when it is given back."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
+from typing import Final
 
-__all__ = ["give_back"]
+__all__ = ["collect_seldom", "give_back"]
+
+_SELDOM: Final = 20_000
+"""Objects made and not freed between two looks for cycles; Python's 700 are those of some 50 flows."""
+
+
+def collect_seldom() -> None:
+    """Look for cycles among what is made from now on only, and seldom.
+
+    To be called once all modules are loaded, in a process whose flows leave no cycles behind: looking for
+    them is 7 % of what a short connection costs there.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_SELDOM)
 
 
 def give_back() -> None:

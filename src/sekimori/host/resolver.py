@@ -32,6 +32,8 @@ class SystemResolver:
         self, hosts_file: Path = Path("/etc/hosts"), nameservers: tuple[str, ...] = (), port: int = 53
     ) -> None:
         self._hosts_file = hosts_file
+        self._hosts_version: tuple[int, int, int] | None = None
+        self._hosts: dict[str, list[str]] = {}
         self._nameservers = nameservers
         self._port = port
 
@@ -51,11 +53,15 @@ class SystemResolver:
 
     def _from_hosts_file(self, host: str) -> list[str]:
         try:
-            lines = self._hosts_file.read_text(errors="replace").splitlines()
+            found = self._hosts_file.stat()
+            # A list of what is blocked may have 100,000 lines: it is read when it is another one.
+            version = found.st_ino, found.st_size, found.st_mtime_ns
+            if version != self._hosts_version:
+                self._hosts = _by_name(self._hosts_file.read_text(errors="replace"))
+                self._hosts_version = version
         except FileNotFoundError:
             return []
-        words = (line.partition("#")[0].lower().split() for line in lines)
-        return [line[0] for line in words if host in line[1:] and _is_address(line[0])]
+        return self._hosts.get(host, [])
 
     async def _from_dns(self, host: str) -> Resolution | None:
         # Imported late: it is needed only where a target has a name.
@@ -107,6 +113,17 @@ def explain_failure(error: socket.gaierror) -> Text:
     """What getaddrinfo says, by language for what people meet (RFC 3493 §6.1)."""
     key = _BY_GAI_CODE.get(error.errno or 0)
     return os_cause(error) if key is None else cause(key)
+
+
+def _by_name(text: str) -> dict[str, list[str]]:
+    """The addresses of each name in a hosts file (hosts(5)), in its order."""
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        address, *names = line.partition("#")[0].lower().split() or ("",)
+        if _is_address(address):
+            for name in dict.fromkeys(names):
+                found.setdefault(name, []).append(address)
+    return found
 
 
 def _is_address(text: str) -> bool:

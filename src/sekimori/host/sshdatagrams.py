@@ -40,6 +40,8 @@ class DatagramPump:
 
     Attributes:
         dropped: datagrams that were, either way.
+        bytes_in: bytes from the channel, the length before each datagram among them.
+        bytes_out: bytes to the channel, likewise.
 
     Args:
         sock: our end of a `record_pair`, or a connected UDP socket; owned from now on.
@@ -52,6 +54,7 @@ class DatagramPump:
         self, sock: socket.socket, chan: SSHChannel[bytes], line: Line, on_end: Callable[[], None]
     ) -> None:
         self.dropped = 0
+        self.bytes_in = self.bytes_out = 0
         self._sock = sock
         self._chan = chan
         self._line = line
@@ -63,6 +66,7 @@ class DatagramPump:
 
     def feed(self, data: bytes | memoryview) -> None:
         """Bytes of the channel."""
+        self.bytes_in += len(data)
         for record in self._records.feed_untrusted(data):
             if self._over:
                 return
@@ -112,7 +116,8 @@ class DatagramPump:
             if self._chan.get_write_buffer_size() + self._line.waiting > MOST_UNSENT:
                 self.dropped += 1
             else:
-                self._line.write(self._chan, record)
+                self._line.write(self._chan, memoryview(record))
+                self.bytes_out += len(record)
 
     def _lose_or_close(self) -> None:
         self.dropped += 1

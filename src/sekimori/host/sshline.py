@@ -35,6 +35,7 @@ from asyncssh.packet import UInt32
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from sekimori.host.readers import readers_of
 from sekimori.host.sshchannel import PACKET, Carried, steer
 
 __all__ = ["Carried", "Line"]
@@ -45,6 +46,8 @@ _LOW: Final = 1 << 18
 _AT_ONCE: Final = 1 << 14
 """Bytes that do not wait for more to go with them in one system call."""
 _TAG: Final = 16
+_NOISE: Final = 4096
+"""Random bytes had at once for the padding of packets, of which one takes at most 255."""
 _MOST_PARTS: Final = 256
 """Of one delivery; sendmsg(2) takes 1,024 (IOV_MAX)."""
 _HEAD: Final = struct.Struct("!BBII")  # padding length, kind, channel, length of the data
@@ -59,6 +62,7 @@ class Line(asyncio.BufferedProtocol):
         is_full: whether so much waits to be sent that nobody should add to it.
         rtt: seconds of a round trip, as last measured by who watches the connection.
         heard: `time.monotonic()` of when anything was last received.
+        readers: where flows have their sockets watched.
 
     Raises:
         ConnectionError: it has ended already.
@@ -77,8 +81,11 @@ class Line(asyncio.BufferedProtocol):
         self._unsent: list[bytes] = []
         self._unsent_size = 0
         self._loop = asyncio.get_running_loop()
+        self.readers = readers_of(self._loop)
         self._sealer = _Cipher()
         self._opener = _Cipher()
+        self._noise = b""  # random bytes, of which `_noise_used` have gone into packets
+        self._noise_used = 0
         transport = conn._transport
         if transport is None:
             raise ConnectionError("the connection has ended")
@@ -117,9 +124,8 @@ class Line(asyncio.BufferedProtocol):
         """Tell it no longer."""
         self._carried.discard(carried)
 
-    def write(self, chan: SSHChannel[bytes], data: bytes) -> None:
-        """Send data on a channel as far as its window goes; the channel keeps the rest."""
-        view = memoryview(data)
+    def write(self, chan: SSHChannel[bytes], view: memoryview) -> None:
+        """Send data on a channel as far as its window goes; the channel keeps a copy of the rest."""
         if self._may_seal(chan):
             view = view[self._seal_some(chan, view) :]
         for start in range(0, len(view), PACKET):
@@ -322,7 +328,11 @@ class Line(asyncio.BufferedProtocol):
         padding = -(conn._send_enchdrlen + len(head) + len(data)) % conn._send_blocksize
         if padding < 4:
             padding += conn._send_blocksize
-        packet = b"".join((bytes((padding,)), head, data, os.urandom(padding)))
+        used = self._noise_used
+        if used + padding > len(self._noise):  # a system call for some 200 packets
+            self._noise, used = os.urandom(_NOISE), 0
+        self._noise_used = used + padding
+        packet = b"".join((bytes((padding,)), head, data, self._noise[used : used + padding]))
         length = len(packet).to_bytes(4, "big")
         sealed = sealer.aes.encrypt(sealer.nonce, packet, length)
         sealer.advance()

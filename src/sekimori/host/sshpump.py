@@ -30,6 +30,9 @@ MOST_WINDOW: Final = 16 << 20
 _READ: Final = 1 << 18
 _BUFFER: Final = 1 << 20
 
+_scratch: Final = memoryview(bytearray(_READ))
+"""Where all of them read to: it is used up before anything else runs."""
+
 _Chan = SSHForwardChannel[bytes]
 
 
@@ -60,8 +63,10 @@ class Pump(Carried):
         self._sock = sock
         self._fd = sock.fileno()
         self._line = line
-        self._on_end = on_end
+        self._on_end: Callable[[bool], None] | None = on_end
         self._loop = asyncio.get_running_loop()
+        self._readers = line.readers
+        self._reading = False
         self._chan: _Chan | None = None
         self._queue: memoryview | None = None  # what the worker has not taken
         self._far_ended = False  # it said EOF, though perhaps not all before it has been written
@@ -151,6 +156,9 @@ class Pump(Carried):
             self._end(broken=True)
         elif self._queue is None:
             self._end(broken=False)
+        else:  # what it sent is still to be delivered; what the worker says until then goes nowhere
+            self._held = False
+            self._listen()
 
     # What the connection and the carrier tell
 
@@ -162,8 +170,8 @@ class Pump(Carried):
         """Read nothing from the worker for now."""
         if not self._held:
             self._held = True
-            if not self._over and not self._local_ended and self._chan is not None:
-                self._loop.remove_reader(self._fd)
+            if self._chan is not None:
+                self._deafen()
 
     def unhold(self) -> None:
         """Read on, unless the connection is held up too."""
@@ -185,29 +193,35 @@ class Pump(Carried):
     # Inside
 
     def _listen(self) -> None:
-        if not self._local_ended and not self._held:
-            self._loop.add_reader(self._fd, self._read)
+        if not self._local_ended and not self._held and not self._reading:
+            self._reading = True
+            self._readers.add(self._fd, self._read)
+
+    def _deafen(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._readers.remove(self._fd)
 
     def _read(self) -> None:
-        assert self._chan is not None
         try:
-            data = self._sock.recv(_READ)
+            count = self._sock.recv_into(_scratch)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:  # closed with something unread: broken off
             self.abort()
             return
-        if not data:
+        if not count:
             self._local_ended = True
-            self._loop.remove_reader(self._fd)
-            self._chan.write_eof()
+            self._deafen()
+            if self._chan is not None:
+                self._chan.write_eof()
             self._look()
             return
-        self.bytes_out += len(data)
+        self.bytes_out += count
         self.busy_at = self._loop.time()
-        if self._chan.is_closing():
-            return  # it is closed by the far side; `connection_lost` follows
-        self._line.write(self._chan, data)
+        if self._chan is None or self._chan.is_closing():
+            return  # it is closed by the far side, which takes nothing more
+        self._line.write(self._chan, _scratch[:count])
         if self._line.is_full:
             self.hold()
 
@@ -250,14 +264,17 @@ class Pump(Carried):
 
     def _end(self, *, broken: bool) -> None:
         self._over = True
-        self._queue = None
         self._line.remove(self)
-        self._loop.remove_reader(self._fd)
-        self._loop.remove_writer(self._fd)
+        self._deafen()
+        if self._queue is not None:
+            self._queue = None
+            self._loop.remove_writer(self._fd)
         if self._chan is not None:
             chan, self._chan = self._chan, None
             chan.abort()
-        self._on_end(broken)  # first the word, then the end of the socket, which says less
+        on_end, self._on_end = self._on_end, None  # which may hold us: no cycle is to be left
+        if on_end is not None:
+            on_end(broken)  # first the word, then the end of the socket, which says less
         self._sock.close()
 
 
