@@ -124,6 +124,10 @@ class TestReading:
         several = parse("[doors.ssh]\nlisten = ['*:22', '[2001:DB8::1]:2222', '*:22']")
         assert several.doors.doors[DoorName.SSH].listen == ("*:22", "[2001:db8::1]:2222")
 
+    def test_host_keys_of_jumps_that_only_ssh_config_names(self) -> None:
+        table = f"[links.vps]\nto = 'vps'\nhost_keys = ['{KEY}', 'bastion {KEY}']"
+        assert parse(table).links["vps"].host_keys == (f"ssh://vps {KEY}", f"ssh://bastion {KEY}")
+
     @pytest.mark.parametrize(
         ("text", "line", "key"),
         [
@@ -140,6 +144,11 @@ class TestReading:
             ("[links.vps]\nto = 'vps'\nhost_keys = ['abc']", 3, "links.vps.host_keys[0]"),
             ("[links.vps]\nto = 'vps'\nhost_keys = ['ftp://x a b']", 3, "links.vps.host_keys[0]"),
             (f"[links.vps]\nto = 'vps'\nhost_keys = ['jump {KEY}']", 3, "links.vps.host_keys[0]"),
+            (
+                f"[links.vps]\nto = 'vps'\nconfig = 'none'\nhost_keys = ['{KEY}', 'jump {KEY}']",
+                4,
+                "links.vps.host_keys[1]",
+            ),
             ("[links.vps]\nto = 'vps'\nhost_keys = {}", 3, "links.vps.host_keys"),
             ("[links.vps]\nto = 'vps'\nconnections = 17", 3, "links.vps.connections"),
             ("[links.vps]\nto = 'vps'\nconnections = true", 3, "links.vps.connections"),

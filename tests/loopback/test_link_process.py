@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from sekimori.testing.peers import Peers, Talker, eventually
+from sekimori.testing.ports import free_ports
 from sekimori.testing.sshd import Sshd, make_key, why_no_sshd
 from tests.planes.link.linkprocess import LinkProcess, document, try_once
 
@@ -293,6 +294,40 @@ def test_a_port_is_given_up(link: LinkProcess) -> None:
     eventually(lambda: not answers(port))
     link.listen(port, "m3")  # and is free for another
     assert link.control.wait(op="listening", id="m3")[0]["port"] == port
+
+
+def test_a_port_that_is_taken_is_knocked_at_once_however_often_it_is_asked_for(
+    link: LinkProcess, server: Server
+) -> None:
+    link.listen(server.port)
+    link.control.wait(op="unable", id="m2")
+    link.control.tell({"op": "ping"})
+    link.control.wait(op="ping")
+    link.control.frames.clear()
+    link.listen(server.port)  # as whenever the engine tries again
+    assert link.control.wait(op="unable", id="m2")[0]["code"] == "link-port-taken"
+    server.accept()
+    server.sock.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        server.accept()
+
+
+def test_a_port_whose_answer_is_not_there_yet_is_given_up_before_the_next_asks(
+    link: LinkProcess, sshd: Sshd
+) -> None:
+    port = free_ports()
+    sshd.freeze()
+    link.listen(port, "a")
+    for _ in range(2):  # what was told before is under way
+        link.control.tell({"op": "ping"})
+        link.control.wait(op="ping")
+    link.control.tell({"op": "unlisten", "id": "a"})
+    link.listen(port, "b")
+    link.control.tell({"op": "ping"})
+    link.control.wait(op="ping")
+    sshd.thaw()
+    link.control.wait(op="listening", id="b")
+    assert [frame for frame, _ in link.control.frames if frame["op"] in ("unable", "listening")] == []
 
 
 def answers(port: int) -> bool:

@@ -129,6 +129,13 @@ async def test_host_keys_of_the_server_and_the_jumps(world: World) -> None:
     assert world.ledger.snapshot.links["vps"].host_keys == keys
 
 
+async def test_host_keys_of_jumps_that_only_ssh_config_names(world: World) -> None:
+    keys = (f"ssh://alice@vps.example {KEY}", f"ssh://bob@bastion {KEY}")
+    assert (await refusal(world, AddLink(a_link(host_keys=keys, config="none")))).code == "bad-host-key"
+    await world.ask(AddLink(a_link(host_keys=keys)))
+    assert world.ledger.snapshot.links["vps"].host_keys == keys
+
+
 async def test_a_link_that_mappings_go_through_stays(world: World) -> None:
     await world.ask(AddLink(a_link()), AddLink(a_link("other")))
     far = await world.open("8080", "127.0.0.1:3000", at="vps", from_="anyone", name="far")
@@ -180,3 +187,11 @@ async def test_a_mapping_whose_link_is_down_stands_and_says_so(world: World) -> 
         await world.ask(Submit(world.wish(ports="5433", to="db:5432", via="vps", name="db2")))
     assert refused.value.code == "not-applied"
     assert world.named("db2") is None
+
+
+async def test_a_way_that_there_is_not_is_told_with_the_links_there_are(world: World) -> None:
+    await world.ask(AddLink(a_link()))
+    with pytest.raises(Problem) as refused:
+        await world.open("8080", "192.168.1.5:80", via="nosuch")
+    assert refused.value.code == "no-plane"
+    assert str(refused.value.fact("able")).endswith(", vps")

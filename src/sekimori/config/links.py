@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -64,17 +64,15 @@ def _read_link(name: str, table: Mapping[str, Any], place: Place, owner: Owner) 
         raise place.bad(explain(problem)) from None
     server = _read_place(table["to"], place.at("to"))
     jump = tuple(_read_place(each, where) for each, where in _each(table, "jump", place))
-    host_keys = (
-        _read_host_key(each, server, jump, where) for each, where in _each(table, "host_keys", place)
-    )
+    config = _read_config(table.get("config", ""), place.at("config"))
     return Link(
         name=name,
         owner=owner,
         place=server,
         jump=jump,
         identity=tuple(_read_path(each, where) for each, where in _each(table, "identity", place)),
-        config=_read_config(table.get("config", ""), place.at("config")),
-        host_keys=tuple(dict.fromkeys(host_keys)),
+        config=config,
+        host_keys=_read_host_keys(list(_each(table, "host_keys", place)), (server, *jump), config),
         connections=_read_connections(table.get("connections", 1), place.at("connections")),
     )
 
@@ -117,9 +115,19 @@ def _read_config(value: object, place: Place) -> str:
     return text if text == "none" else _read_path(text, place)
 
 
-def _read_host_key(value: str, server: SshPlace, jump: tuple[SshPlace, ...], place: Place) -> str:
+def _read_host_keys(
+    said: Sequence[tuple[str, Place]], ours: tuple[SshPlace, ...], config: str
+) -> tuple[str, ...]:
+    """Lines about the server, which is the first of `ours`, its jumps, and those that ssh_config(5) names."""
+    read = [_read_host_key(value, None, ours[0], place) for value, place in said]
+    if config == "none" or not any(line.partition(" ")[0] == str(ours[0]) for line in read):
+        read = [_read_host_key(value, ours, ours[0], place) for value, place in said]
+    return tuple(dict.fromkeys(read))
+
+
+def _read_host_key(value: str, places: tuple[SshPlace, ...] | None, server: SshPlace, place: Place) -> str:
     try:
-        return str(HostKeyLine.parse(value, (server, *jump), server))
+        return str(HostKeyLine.parse(value, places, server))
     except Unreadable as error:
         raise place.bad(error.why) from None
 

@@ -8,8 +8,8 @@ state (sequence numbers, nonces, windows) is kept, and it gets those packets as 
 
 It hangs on these names inside asyncssh 2.24: `send_packet`, `_recv_handler`, `_inpbuf`, `_packet`,
 `_recv_encryption`, `_send_encryption`, `_recv_seq`, `_send_seq`, `_channels` of connections, `_recv_window`,
-`_send_window` and the states of channels, `_cipher._key`, `_cipher._iv`. `tests/host/test_sshline.py` holds
-them down.
+`_send_window` and the states of channels, and on those of `host.sshcipher`. `tests/host/test_sshline.py`
+holds them down.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from asyncssh.constants import (
     MSG_CHANNEL_WINDOW_ADJUST,
     MSG_IGNORE,
 )
-from asyncssh.encryption import Encryption, GCMEncryption
+from asyncssh.encryption import GCMEncryption
 from asyncssh.packet import UInt32
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from sekimori.host.readers import readers_of
 from sekimori.host.sshchannel import PACKET, Carried, steer
+from sekimori.host.sshcipher import Cipher
 
 __all__ = ["Carried", "Line"]
 
@@ -82,8 +82,8 @@ class Line(asyncio.BufferedProtocol):
         self._unsent_size = 0
         self._loop = asyncio.get_running_loop()
         self.readers = readers_of(self._loop)
-        self._sealer = _Cipher()
-        self._opener = _Cipher()
+        self._sealer = Cipher()
+        self._opener = Cipher()
         self._noise = b""  # random bytes, of which `_noise_used` have gone into packets
         self._noise_used = 0
         transport = conn._transport
@@ -354,36 +354,6 @@ class Line(asyncio.BufferedProtocol):
         size, self._unsent_size = self._unsent_size, 0
         if parts and self._conn._transport is not None:
             self._conn._transport.writelines(parts if size >= _AT_ONCE else (b"".join(parts),))
-
-
-class _Cipher:
-    """AES-GCM with the key and the nonce of asyncssh's, which it keeps in step (RFC 5647 §7.1)."""
-
-    __slots__ = ("_cipher", "_of", "aes")
-
-    aes: AESGCM
-
-    def __init__(self) -> None:
-        self._of: Encryption | None = None
-        self._cipher: Any = None
-
-    def of(self, encryption: Encryption | None) -> _Cipher:
-        """Be that of a direction, which changes with every key exchange."""
-        if self._of is not encryption:
-            assert isinstance(encryption, GCMEncryption)
-            self._of = encryption
-            self._cipher = encryption._cipher
-            self.aes = AESGCM(self._cipher._key)
-        return self
-
-    @property
-    def nonce(self) -> bytes:
-        """Of the next packet."""
-        return cast(bytes, self._cipher._iv)
-
-    def advance(self) -> None:
-        """A packet has been dealt with."""
-        self._cipher._update_iv()
 
 
 _scratch: Final = memoryview(bytearray(_SCRATCH))

@@ -7,11 +7,11 @@ from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from sekimori.model.causes import cause
 from sekimori.model.errors import Problem
-from sekimori.model.lifetime import format_instant
+from sekimori.model.lifetime import tell_instant
 from sekimori.model.mapping import Mapping, Owner
 from sekimori.model.target import Target
 
@@ -34,9 +34,10 @@ RESERVED: Final = frozenset(
 )
 """Words that `--via` has for itself."""
 
-_NAME: Final = re.compile(r"[a-z][a-z0-9._-]{0,30}")
-_USER: Final = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
-_LONGEST_WAYS: Final = 8
+_LONGEST_NAME: Final = 31
+_NAME: Final = re.compile(rf"[a-z][a-z0-9._-]{{0,{_LONGEST_NAME - 1}}}")
+_USER: Final = re.compile(r"[A-Za-z0-9_.@+][A-Za-z0-9_.@+\\-]{0,63}(?<!\\)")
+"""ProxyCommand may have it (`%r`), for a shell: only letters may be in it, and the backslash of a domain."""
 
 
 def check_link_name(text: str) -> str:
@@ -47,18 +48,18 @@ def check_link_name(text: str) -> str:
     """
     name = text.strip().lower()
     if not name:
-        raise Problem("bad-name", text=text, why=cause("empty"))
+        raise Problem("bad-name", text=text, why=cause("empty"), most=_LONGEST_NAME)
     if not _NAME.fullmatch(name):
-        raise Problem("bad-name", text=text, why=cause("not-a-name"))
+        raise Problem("bad-name", text=text, why=cause("not-a-name"), most=_LONGEST_NAME)
     if name in RESERVED:
-        raise Problem("bad-name", text=text, why=cause("reserved"))
+        raise Problem("bad-name", text=text, why=cause("reserved"), most=_LONGEST_NAME)
     return name
 
 
 def client_away(mapping: Mapping) -> Problem:
     """Why a port of an SSH client leads nowhere while nobody holds it."""
     end = mapping.lifetime.expires_at
-    until = cause("client-for-good") if end is None else cause("client-until", when=format_instant(end))
+    until = cause("client-for-good") if end is None else cause("client-until", when=tell_instant(end))
     return Problem("client-away", name=mapping.name, owner=mapping.owner.label, until=until)
 
 
@@ -84,17 +85,21 @@ class SshPlace:
         url = word if "://" in word else f"ssh://{word}"
         try:
             parts = urlsplit(url)
-            host, port = parts.hostname or "", parts.port or 0
+            if parts.password is not None:
+                raise Problem("bad-link", text="ssh://…", why=cause("no-passwords"))
+            host, port = parts.hostname or "", parts.port
         except ValueError:
             raise Problem("bad-link", text=text, why=cause("not-an-ssh-url")) from None
-        if parts.scheme != "ssh" or not host or parts.path.strip("/") or parts.query or parts.fragment:
+        wrong = parts.scheme != "ssh" or not host or parts.path.strip("/") or parts.query or parts.fragment
+        # Tabs and line ends urlsplit takes away without a word.
+        if wrong or port == 0 or not word.isprintable():
             raise Problem("bad-link", text=text, why=cause("not-an-ssh-url"))
-        if parts.password is not None:
-            raise Problem("bad-link", text="ssh://…", why=cause("no-passwords"))
-        user = parts.username or ""
+        if ":" in host:
+            host = host.replace("%25", "%", 1)  # before a zone (RFC 6874 §2)
+        user = unquote(parts.username or "")
         if user and not _USER.fullmatch(user):
             raise Problem("bad-link", text=text, why=cause("not-a-user", name=user))
-        return cls(Target.parse_host(host).host, user, port)
+        return cls(Target.parse_host(host).host, user, port or 0)
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -25,6 +25,7 @@ class LinkFacts:
         server: the version string of the server (`SSH-2.0-OpenSSH_9.2`); "" before the first connection.
         algorithms: what was negotiated, by `kex`, `cipher`, `mac`, `host_key`.
         sekimori: whether Sekimori's own SSH door answers there; None before the first connection.
+        outside: whether others than that machine come in by its ports, as the last test found (`LinkTest`).
         flows: live flows that go through it.
     """
 
@@ -37,6 +38,7 @@ class LinkFacts:
     server: str = ""
     algorithms: Mapping[str, str] = field(default_factory=dict)
     sekimori: bool | None = None
+    outside: bool | None = None
     flows: int = 0
 
 

@@ -37,7 +37,7 @@ def ssh_places() -> SearchStrategy[SshPlace]:
     host = st.from_regex(r"[a-z][a-z0-9-]{0,8}[a-z0-9]", fullmatch=True).filter(
         lambda name: name not in ("self", "trigger", "socks", "client", "link-local")
     )
-    user = st.just("") | st.from_regex(r"[A-Za-z0-9_.-]{1,8}", fullmatch=True)
+    user = st.just("") | st.from_regex(r"[A-Za-z0-9_.+][A-Za-z0-9_.+-]{0,7}", fullmatch=True)
     return st.builds(SshPlace, host | addresses().map(str), user, st.just(0) | st.integers(1, 65535))
 
 

@@ -34,8 +34,10 @@ class HostKeyLine:
     certifies: bool = False
 
     @classmethod
-    def parse(cls, line: str, places: Collection[SshPlace], usual: SshPlace | None = None) -> HostKeyLine:
-        """Read a line about one of `places`; where it names none, it is about the `usual` one.
+    def parse(
+        cls, line: str, places: Collection[SshPlace] | None, usual: SshPlace | None = None
+    ) -> HostKeyLine:
+        """Read a line about one of `places`, or any; where it names none, it is about the `usual` one.
 
         Raises:
             Unreadable: it is no such line; its cause says why.
@@ -53,7 +55,7 @@ class HostKeyLine:
             place = str(SshPlace.parse(place))
         except Problem as problem:
             raise Unreadable("host-key-form") from problem
-        if place not in map(str, places):
+        if places is not None and place not in map(str, places):
             raise Unreadable("host-key-place", place=place)
         try:
             if algorithm not in ALGORITHMS:

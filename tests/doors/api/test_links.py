@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 from sekimori.doors.api.hostkeys import fingerprint_of
-from sekimori.doors.api.links import LinkOutcome, LinksBody, LinkTestView, LinkView
+from sekimori.doors.api.links import LinkOutcome, LinksBody, LinkShort, LinkTestView, LinkView
 from sekimori.model.errors import Problem
 from sekimori.model.link import LinkPhase
 from sekimori.model.linkfacts import HostKey, KeyStanding, LinkFacts, LinkTest
@@ -103,6 +103,11 @@ async def test_how_it_is_now(served):
     assert (view["phase"], view["flows"], view["rtt"]) == ("waiting", 3, 0.025)
     assert view["next_try"] == "2023-11-14T22:13:50+00:00"
     assert view["problem"]["title"] == why.title("ja")
+    _, _, status = await served.send("GET", "/v1/status", language="ja")
+    (short,) = status["links"]
+    LinkShort.model_validate(short, strict=True)
+    assert short == {key: view[key] for key in LinkShort.model_fields}
+    assert view["outside"] is None
 
 
 async def test_trying_it_tells_what_may_be_done(served):
@@ -123,7 +128,7 @@ async def test_trying_it_tells_what_may_be_done(served):
 async def test_it_is_removed(served):
     showing(served, KEY)
     await add(served)
-    assert (await served.send("DELETE", "/v1/links/vps?why=moved"))[0] == 200
+    assert (await served.send("DELETE", "/v1/links/VPS?why=moved"))[0] == 200
     assert not served.world.snapshot().links
     status, _, problem = await served.send("DELETE", "/v1/links/vps")
     assert (status, problem["code"]) == (404, "no-such-link")

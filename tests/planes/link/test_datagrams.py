@@ -16,6 +16,7 @@ from sekimori.host.sshdatagrams import DatagramPump
 from sekimori.host.sshline import Line
 from sekimori.planes.link.datagrams import listen_udp, open_datagrams, take_peer
 from sekimori.planes.link.joining import Joined
+from sekimori.planes.link.listening import Listens, Wanted
 from sekimori.wire.linkframes import (
     SUBSYSTEM,
     Announced,
@@ -117,7 +118,9 @@ class FarEnd(asyncssh.SSHServer):
 
 
 @asynccontextmanager
-async def linked(version: str = "Sekimori_1") -> AsyncIterator[tuple[Joined, FarEnd]]:
+async def linked(
+    version: str = "Sekimori_1", command: str | None = None
+) -> AsyncIterator[tuple[Joined, FarEnd]]:
     far = FarEnd()
     key = asyncssh.generate_private_key("ssh-ed25519")
     async with AsyncExitStack() as stack:
@@ -134,6 +137,7 @@ async def linked(version: str = "Sekimori_1") -> AsyncIterator[tuple[Joined, Far
             username="x",
             client_keys=None,
             agent_path=None,
+            command=command,
         )
         joined = Joined(conn, Line(conn), (conn,))
         stack.push_async_callback(joined.close)
@@ -238,6 +242,22 @@ async def test_peers_of_a_port_at_the_far_end_are_taken() -> None:
         talk.close()
         async with asyncio.timeout(DEADLINE):
             await talk.ended()
+
+
+async def test_a_far_end_that_announces_without_end_is_heeded_so_far() -> None:
+    async with linked() as (joined, far), asyncio.TaskGroup() as tasks:
+        nobody: Any = None
+        listens = Listens("vps", nobody, nobody, tasks, lambda _frame: None)
+        wanted = Wanted("m1", "udp/53", "udp", "", 53, 0)
+        for number in range(1000):
+            listens.announced(wanted, joined, 53, Announced(1000 + number, ("192.0.2.7", 77)))
+    assert len(far.openings) == 256
+
+
+async def test_what_ssh_config_runs_there_is_not_run_instead(echo: socket.socket) -> None:
+    async with linked(command="tmux") as (joined, _far):
+        sock, _pump = await open_datagrams(joined, dial(*echo.getsockname()), lambda: None)
+        sock.close()
 
 
 async def test_a_port_that_is_taken_there() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import errno
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from sekimori.model.linkfacts import KeyStanding
 from sekimori.model.messages import MESSAGES
 from sekimori.planes.link.algorithms import CIPHERS, HOST_KEYS, KEX, MACS
 from sekimori.planes.link.hostkeys import Pins, Watcher, judge, read_pins
-from sekimori.planes.link.joining import REFUSALS, deadline_of
+from sekimori.planes.link.joining import REFUSALS, deadline_of, problem_of
 from sekimori.planes.link.opening import cause_of
 from sekimori.planes.link.resolving import Plan
 from sekimori.planes.link.strand import wait_before
@@ -160,6 +162,22 @@ def test_jump_hosts_of_ssh_config_are_hops_of_their_own(tmp_path: Path) -> None:
     ]
 
 
+def test_a_first_jump_may_have_jumps_of_its_own(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text("Host far\n  ProxyJump two\nHost two\n  ProxyJump one\n")
+    assert [each.host for each in plan(place="ssh://far", config=str(config)).hops] == ["one", "two", "far"]
+    with_jump = plan(place="ssh://far", jump=["ssh://two", "ssh://three"], config=str(config))
+    assert [each.host for each in with_jump.hops] == ["one", "two", "three", "far"]
+    config.write_text("Host *\n  ProxyJump one\n")  # the jump has itself for a jump
+    assert [each.host for each in plan(place="ssh://far", config=str(config)).hops] == ["one", "far"]
+    config.write_text("".join(f"Host h{number}\n  ProxyJump h{number + 1}\n" for number in range(12)))
+    with pytest.raises(Problem) as refused:
+        plan(place="ssh://h0", config=str(config))
+    assert refused.value.code == "link-config"
+    assert "8" in refused.value.title()
+    assert refused.value.title("ja") != refused.value.title()
+
+
 def test_no_config_is_read_where_none_is_wanted(home: Path) -> None:
     (home / ".ssh" / "config").write_text("Host *\n  HostName 10.0.0.9\n")
     assert plan(config="").resolve(SshPlace.parse("vps.example")).host == "10.0.0.9"
@@ -195,3 +213,37 @@ def test_passwords_and_compression_are_never_used_and_pinned_kinds_come_first() 
     assert options["compression_algs"] == ["none"]
     assert not options["password_auth"]
     assert not options["kbdint_auth"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "english", "japanese"),
+    [
+        (
+            socket.gaierror(socket.EAI_NONAME, "x"),
+            "link-no-such-host",
+            "no such name",
+            "その名前はありません",
+        ),
+        (OSError(errno.ECONNREFUSED, "Connect call failed"), "link-refused", "Connection refused", "拒否"),
+        (
+            asyncssh.ConnectionLost("[Errno 104] Connection reset by peer"),
+            "link-cut",
+            "reset by peer",
+            "切り",
+        ),
+        (
+            OSError("Multiple exceptions: [Errno 111] a, [Errno 111] b, [Errno 113] c"),
+            "link-refused",
+            "Connection refused, No route to host",
+            "拒否されました、",
+        ),
+    ],
+)
+def test_why_a_place_is_not_reached_is_told_without_numbers(
+    error: Exception, code: str, english: str, japanese: str
+) -> None:
+    problem = problem_of(plan(), SshPlace.parse("ssh://alice@vps.example"), "alice", error)
+    assert problem.code == code
+    assert english in problem.title()
+    assert japanese in problem.title("ja")
+    assert "Errno" not in problem.title() + problem.title("ja")

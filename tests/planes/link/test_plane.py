@@ -11,6 +11,7 @@ import pytest
 from sekimori.model.address import IpProtocol, UnixPath
 from sekimori.model.errors import Problem
 from sekimori.model.link import SSH_DOOR
+from sekimori.model.linkfacts import LinkTest
 from sekimori.model.mapping import Hop, Mapping, Owner, OwnerKind
 from sekimori.planes.link import plane as plane_module
 from sekimori.reconcile.ports import Changes, Wanted
@@ -276,6 +277,28 @@ async def test_a_link_that_is_another_is_connected_anew_when_the_old_has_gone(up
     assert await is_real(up, wanted)
 
 
+async def test_what_a_test_found_is_kept_with_the_link_it_was_of(up: Lab) -> None:
+    link = up.links["vps"]
+
+    def outside() -> bool | None:
+        return up.plane.told()["vps"].outside
+
+    up.plane.note_test(link, LinkTest(outside=False))
+    assert outside() is False
+    up.plane.note_test(link, LinkTest(problem=Problem("link-broke", link="vps", how="x")))
+    up.plane.note_test(replace(link, connections=7), LinkTest(outside=True))  # another than is kept
+    up.plane.note_test(replace(link, name="gone"), LinkTest(outside=True))
+    up.end.say_state("waiting", code="link-no-udp", facts={"link": "vps"}, next=5.0)
+    await settled(lambda: up.phase() == "waiting")
+    assert outside() is False
+    up.plane.note_test(link, LinkTest(outside=None))
+    assert outside() is None
+    up.plane.note_test(link, LinkTest(outside=True))
+    up.links["vps"] = replace(link, connections=7)
+    up.plane.follow()
+    assert outside() is None
+
+
 async def test_a_link_that_only_its_owner_changed_stays_up(up: Lab) -> None:
     owner = Owner(OwnerKind.FILE, "/etc/sekimori/sekimori.toml")
     up.links["vps"] = replace(up.links["vps"], owner=owner)
@@ -283,6 +306,46 @@ async def test_a_link_that_only_its_owner_changed_stays_up(up: Lab) -> None:
     up.end.say_state("up", rtt=0.1)
     await settled(lambda: up.plane.told()["vps"].rtt == 0.1)
     assert len(up.ends) == 1
+
+
+async def test_a_process_that_ends_as_its_link_is_removed_takes_nothing_else_with_it(up: Lab) -> None:
+    up.links["home"] = link_named("home")
+    up.plane.follow()
+    await settled(lambda: up.phase("home") == "up")
+    up.end.die(1)
+    del up.links["home"]
+    up.plane.follow()
+    await settled(lambda: "home" not in up.attached)
+    up.ends[0].say_state("up", rtt=0.25)
+    await settled(lambda: up.plane.told()["vps"].rtt == 0.25)
+
+
+async def test_what_the_former_process_of_a_link_still_says_is_not_taken_for_the_next_one(up: Lab) -> None:
+    wanted = at(up)
+    assert await failure(up, wanted) is None
+    old = up.end
+    up.answers = False
+    up.links["vps"] = replace(up.links["vps"], connections=4)
+    up.plane.follow()
+    old.say(op="listening", id=wanted.mapping.id, port_key="tcp/8080", port=8080)
+    await settled(lambda: len(up.ends) == 2)
+    assert up.plane.far_ports(wanted.mapping.id) == {}
+
+
+async def test_no_descriptor_is_left_for_channels_to_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Lab("vps")
+
+    async def fail(name: str, take: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lab, "attach", fail)
+        async with lab.running():
+            await settled(lambda: lab.phase() == "waiting")
+            assert "Too many open files" in str(lab.plane.told()["vps"].why)
+            patch.undo()
+            lab.clock.advance(1)
+            await settled(lambda: lab.phase() == "up")
 
 
 async def test_the_network_changed(lab: Lab) -> None:

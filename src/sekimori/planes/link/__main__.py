@@ -10,6 +10,7 @@ import uvloop
 
 from sekimori.host.descriptors import raise_descriptors
 from sekimori.host.log import configure_log
+from sekimori.host.memory import collect_seldom
 from sekimori.host.privileges import name_process
 from sekimori.planes.link.process import serve
 from sekimori.planes.link.trying import run_once
@@ -35,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     raise_descriptors()
     if options.control is None:
         return uvloop.run(run_once(sys.stdin.readline(), test=options.test))
+    collect_seldom()
     try:
         uvloop.run(serve(socket.socket(fileno=options.control)))
     except KeyboardInterrupt:

@@ -144,7 +144,11 @@ async def _open(joined: Joined, talk: Conversation) -> None:
     """Open the channel; where it is not, the conversation stays without."""
     with suppress(ChannelOpenError, OSError, PacketDecodeError):
         await joined.conn.create_session(
-            cast(Any, lambda: talk), subsystem=SUBSYSTEM, encoding=None, request_pty=False
+            cast(Any, lambda: talk),
+            command=None,  # or RemoteCommand of ssh_config would go before
+            subsystem=SUBSYSTEM,
+            encoding=None,
+            request_pty=False,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,10 +47,12 @@ class Watcher(SSHClient):
     Attributes:
         shown: the host key, or the authority of the certificate, that was not pinned.
         lost: why the connection ended.
+        on_lost: called when it has.
     """
 
     def __init__(self, pins: Pins) -> None:
         self._pins = pins
+        self.on_lost: Callable[[], None] = lambda: None
         self.shown: SSHKey | None = None
         self.lost: Exception | None = None
 
@@ -67,6 +69,7 @@ class Watcher(SSHClient):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection has ended."""
         self.lost = exc
+        self.on_lost()
 
     def refusal(self, link: str, place: str) -> Problem:
         """Why the key that was shown is not taken."""

@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import socket
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import asyncssh
 from asyncssh import SSHClientConnection
 
+from sekimori.host.resolver import explain_failure
 from sekimori.host.sshline import Line
 from sekimori.model.causes import Text, cause, os_cause
 from sekimori.model.errors import Problem
 from sekimori.model.link import SshPlace
 from sekimori.planes.link.algorithms import agreed, is_open_to_terrapin
 from sekimori.planes.link.hostkeys import Watcher
-from sekimori.planes.link.resolving import Plan
+from sekimori.planes.link.proxycommand import Proxy, start_proxy
+from sekimori.planes.link.resolving import Plan, Resolved
 
-__all__ = ["DEADLINE", "REFUSALS", "SILENCE", "Joined", "deadline_of", "join", "join_hop"]
+__all__ = [
+    "DEADLINE",
+    "REFUSALS",
+    "SILENCE",
+    "Joined",
+    "deadline_of",
+    "join",
+    "join_hop",
+    "problem_of",
+    "unnumbered",
+    "wire_to",
+]
 
 DEADLINE: Final = 10.0
 """Seconds for transport and login together."""
@@ -32,6 +48,7 @@ REFUSALS: Final = frozenset(
     {
         "host-key-changed",
         "host-key-unknown",
+        "bad-link",
         "link-auth",
         "link-bad-key",
         "link-bad-pin",
@@ -46,6 +63,7 @@ REFUSALS: Final = frozenset(
 """Codes of problems that another try will hardly mend."""
 
 _CLOSING: Final = 2.0
+_NUMBER: Final = re.compile(r"\[Errno (\d+)\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +119,9 @@ async def join(plan: Plan) -> Joined:
         async with asyncio.timeout(seconds):
             for place in plan.hops:
                 chain.append(await join_hop(plan, place, chain[-1] if chain else None))
-        if is_open_to_terrapin(chain[-1]):
-            server = str(chain[-1].get_extra_info("server_version", ""))
-            raise Problem("link-no-strict", place=str(place), server=server)
+                if is_open_to_terrapin(chain[-1]):
+                    server = str(chain[-1].get_extra_info("server_version", ""))
+                    raise Problem("link-no-strict", place=str(place), server=server)
         return Joined(chain[-1], Line(chain[-1]), tuple(chain))
     except ConnectionError:  # it was lost in the moment after the login
         await _close(chain)
@@ -125,40 +143,64 @@ async def join_hop(plan: Plan, place: SshPlace, tunnel: SSHClientConnection | No
     """
     pins = plan.pins_of(place)
     watcher = Watcher(pins)
-    options = plan.options(place, pins)
-    if tunnel is not None:
-        options["tunnel"] = tunnel
-    else:
-        options.setdefault("tunnel", None)
+    # In a thread: files are read, and `Match exec` runs programs.
+    options = await asyncio.to_thread(plan.options, place, pins)
+    where = await asyncio.to_thread(plan.resolve, place)
     try:
-        conn = await asyncssh.connect(client_factory=lambda: watcher, **options)
+        async with wire_to(where, tunnel) as (wire, proxy):
+            if proxy is not None:
+                watcher.on_lost = proxy.end
+            conn = await asyncssh.connect(client_factory=lambda: watcher, **options, **wire)
     except asyncssh.HostKeyNotVerifiable:
         raise watcher.refusal(plan.name, str(place)) from None
-    except asyncssh.ChannelOpenError as error:
-        raise Problem(
-            "link-jump", place=str(place), link=plan.name, by=_before(plan, place), why=_plain(error.reason)
-        ) from None
     except (asyncssh.Error, OSError, ValueError) as error:
-        raise _problem(plan, place, error) from None
+        raise problem_of(plan, place, where.user, error) from None
     _watch_wire(conn)
     return conn
 
 
-def _problem(plan: Plan, place: SshPlace, error: Exception) -> Problem:
+@asynccontextmanager
+async def wire_to(
+    where: Resolved, tunnel: SSHClientConnection | None
+) -> AsyncIterator[tuple[dict[str, Any], Proxy | None]]:
+    """What a place is reached by, as arguments of asyncssh; and the program that does, which ends with an
+    error here.
+    """
+    proxy = await start_proxy(where.command) if where.command and tunnel is None else None
+    wire = {"tunnel": tunnel, "proxy_command": None, "sock": None if proxy is None else proxy.sock}
+    try:
+        yield wire, proxy
+    except BaseException:
+        if proxy is not None:
+            proxy.end()
+            proxy.sock.close()  # nobody may have taken it
+        raise
+
+
+def problem_of(plan: Plan, place: SshPlace, user: str, error: Exception) -> Problem:
+    """Why a place is not reached, or does not let us in, by what asyncssh raised.
+
+    Raises:
+        TimeoutError: it was that, and the caller's.
+    """
     text = str(place)
     match error:
+        case asyncssh.ChannelOpenError():
+            by = _before(plan, place)
+            return Problem("link-jump", place=text, link=plan.name, by=by, why=_plain(error.reason))
         case asyncssh.PermissionDenied():
-            user = place.user or "?"
             keys = _plain(", ".join(plan.identity)) if plan.identity else cause("link-usual-keys")
             return Problem("link-auth", place=text, link=plan.name, user=user, keys=keys)
         case asyncssh.KeyExchangeFailed():
             return Problem("link-no-algorithms", place=text, why=_plain(error.reason))
         case asyncssh.Error():
-            return Problem("link-cut", place=text, link=plan.name, why=_plain(error.reason))
+            return Problem("link-cut", place=text, link=plan.name, why=unnumbered(error.reason))
         case socket.gaierror():
-            return Problem("link-no-such-host", place=text, link=plan.name, why=_plain(error.strerror or ""))
+            return Problem("link-no-such-host", place=text, link=plan.name, why=explain_failure(error))
         case TimeoutError() if error.errno is None:
             raise error
+        case OSError() if error.filename is not None:
+            return Problem("link-config", file=str(error.filename), why=_why(error))
         case OSError():
             return Problem("link-refused", place=text, link=plan.name, why=_why(error))
     # What is left are files and settings that asyncssh cannot read.
@@ -167,9 +209,19 @@ def _problem(plan: Plan, place: SshPlace, error: Exception) -> Problem:
     )
 
 
+def unnumbered(text: str) -> Text:
+    """A text of asyncio's or asyncssh's. Where it has the numbers of errors, as of several addresses that
+    were tried, it is the causes of these, each once.
+    """
+    numbers = dict.fromkeys(map(int, _NUMBER.findall(text)))
+    causes = [os_cause(OSError(number, os.strerror(number))) for number in numbers]
+    if not causes:
+        return _plain(text)
+    return {"en": ", ".join(each["en"] for each in causes), "ja": "、".join(each["ja"] for each in causes)}
+
+
 def _why(error: OSError) -> Text:
-    # Where several addresses were tried there is no number, and asyncio says them all.
-    return os_cause(error) if error.errno else _plain(str(error))
+    return os_cause(error) if error.errno else unnumbered(str(error))
 
 
 def _plain(text: str) -> Text:

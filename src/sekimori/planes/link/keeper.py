@@ -98,6 +98,9 @@ class Hooks:
     answered: Callable[[str, str, str, Answer], None]
 
 
+_NOBODY: Final = Hooks(lambda _link: None, lambda _link, _id, _key, _answer: None)
+
+
 class Keeper:
     """One link. `run` goes on for as long as it is wanted.
 
@@ -152,9 +155,13 @@ class Keeper:
             self._tell({"op": "unlisten", "id": mapping_id})
 
     def retry(self) -> None:
-        """The network may be another one: try at once, and where it is up see whether it still is."""
+        """The network may be another one: try at once; where it is up, once it turns out not to be."""
         self._again.set()
         self._tell({"op": "retry"})
+
+    def retire(self) -> None:
+        """Tell nothing more: the link is gone, or another keeper has it; the process may still speak."""
+        self._hooks = _NOBODY
 
     async def run(self) -> None:
         """Keep a process, until cancelled."""
@@ -190,6 +197,8 @@ class Keeper:
                     self._tell(each.frame())
             code = await process.wait()
             return f"signal {-code}" if code < 0 else f"exit code {code}"
+        except OSError as error:  # no descriptor is left for its channels to the workers
+            return error.strerror or str(error)
         finally:
             self._process = None
             await process.end()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from asyncio import Lock, Task, TaskGroup
+from asyncio import Event, Lock, Task, TaskGroup
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,6 +37,8 @@ _WAITS: Final = (0.3, 0.5, 1.0, 1.5, 2.0, 3.0, 3.0, 3.0)
 """Seconds between the first requests: 15 in all, in which a lost session is noticed where it can be."""
 _SLOW: Final = 30.0
 _KNOCK: Final = 3.0
+_MOST_TAKING: Final = 256
+"""Peers that are being taken at a time; what others send is lost, or the far end could fill our memory."""
 _ALL: Final = ("", "*", "0.0.0.0", "::", "localhost")
 
 Tell = Callable[[dict[str, Any]], None]
@@ -77,6 +79,9 @@ class Listens:
         self._tasks = tasks
         self._tell = tell
         self._running: dict[tuple[str, str], Task[None]] = {}
+        # Kept while one is asked for again and again, as the engine does.
+        self._knocked: dict[tuple[str, str], _Knocked] = {}
+        self._taking: set[Task[None]] = set()
         # In the order they were made: a port that is given up is free before it is asked for again.
         self._order = Lock()
         self._is_over = False
@@ -87,12 +92,14 @@ class Listens:
         former = self._running.pop(key, None)
         if former is not None:
             former.cancel()
-        self._running[key] = self._tasks.create_task(self._keep(wanted, former))
+        knocked = self._knocked.setdefault(key, _Knocked())
+        self._running[key] = self._tasks.create_task(self._keep(wanted, former, knocked))
 
     def drop(self, mapping_id: str) -> None:
         """Have it listen for a mapping no more."""
         for key in [key for key in self._running if key[0] == mapping_id]:
             self._running.pop(key).cancel()
+            del self._knocked[key]
 
     def close(self) -> None:
         """Let go of all; the connection ends.
@@ -103,11 +110,10 @@ class Listens:
         while self._running:
             self._running.popitem()[1].cancel()
 
-    async def _keep(self, wanted: Wanted, former: Task[None] | None) -> None:
+    async def _keep(self, wanted: Wanted, former: Task[None] | None, knocked: _Knocked) -> None:
         if former is not None:
             await asyncio.wait([former])
         given = wanted.port
-        knocked = _Knocked()
         failures = 0
         while True:
             await self._strand.up.wait()
@@ -134,16 +140,18 @@ class Listens:
                 await self._give_up(ask)
             if joined.conn.is_closed():
                 await self._strand.lost(joined)
+            else:  # the far end ended it (UDP), and may do so again and again
+                await _either(joined.conn, _WAITS[0])
 
     async def _open(self, ask: _Ask, knocked: _Knocked) -> int:
-        async with self._order:
-            asking = self._tasks.create_task(_answer_to(ask))
-            try:
-                answer = await asyncio.shield(asking)
-            except asyncio.CancelledError:
-                # It may be granted yet, and the far end would listen for nobody.
-                self._tasks.create_task(self._take_back(ask, asking))
-                raise
+        asking = self._tasks.create_task(self._ask(ask))
+        try:
+            answer = await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            ask.given_up.set()
+            if asking.done() and isinstance(asking.result(), int):
+                self._tasks.create_task(self._give_up(ask))
+            raise
         if isinstance(answer, int):
             return answer
         if isinstance(answer, DialFailed):
@@ -156,16 +164,25 @@ class Listens:
             raise Problem("link-path-refused", link=self._name, path=ask.wanted.host)
         raise Problem("link-port-taken" if taken else "link-no-listen", link=self._name, port=ask.wanted.text)
 
-    async def _take_back(self, ask: _Ask, asking: Task[int | Exception]) -> None:
-        if isinstance(await asking, int):
-            await self._give_up(ask)
+    async def _ask(self, ask: _Ask) -> int | Exception:
+        async with self._order:
+            if ask.given_up.is_set():
+                return DialFailed("down")
+            answer = await _answer_to(ask)
+            if ask.given_up.is_set() and isinstance(answer, int):
+                # Before anybody else asks for the port; and the far end must not listen for nobody.
+                await self._take_back(ask)
+            return answer
 
     async def _give_up(self, ask: _Ask) -> None:
+        async with self._order:
+            await self._take_back(ask)
+
+    async def _take_back(self, ask: _Ask) -> None:
         if not self._is_over and not ask.joined.conn.is_closed():
-            async with self._order:
-                with suppress(TimeoutError):  # a peer that answers no more is found out by its pings
-                    async with asyncio.timeout(_KNOCK):
-                        await ask.close()
+            with suppress(TimeoutError):  # a peer that answers no more is found out by its pings
+                async with asyncio.timeout(_KNOCK):
+                    await ask.close()
 
     def _say(self, wanted: Wanted, op: str, more: dict[str, Any]) -> None:
         self._tell({"op": op, "id": wanted.id, "port_key": wanted.port_key, **more})
@@ -204,8 +221,10 @@ class Listens:
     def announced(self, wanted: Wanted, joined: Joined, port: int, peer: Announced) -> None:
         """Take a peer whose datagrams came in at the far end."""
         source = _clean(peer.source)
-        if source is not None:
-            self._tasks.create_task(self._take_peer(wanted, joined, port, peer.peer, source))
+        if source is not None and len(self._taking) < _MOST_TAKING:
+            taking = self._tasks.create_task(self._take_peer(wanted, joined, port, peer.peer, source))
+            self._taking.add(taking)
+            taking.add_done_callback(self._taking.discard)
 
     async def _take_peer(
         self, wanted: Wanted, joined: Joined, port: int, peer: int, source: Endpoint
@@ -233,12 +252,17 @@ class _Knocked:
 
 
 class _Ask:
-    """One port on one connection."""
+    """One port on one connection.
+
+    Attributes:
+        given_up: nobody wants it any more, though it may yet be granted.
+    """
 
     def __init__(self, joined: Joined, wanted: Wanted, port: int, listens: Listens) -> None:
         self.joined = joined
         self.wanted = wanted
         self.port = port
+        self.given_up = Event()
         self._listens = listens
         self._talk: Conversation | None = None
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
 from sekimori.model.causes import Text, cause
 from sekimori.model.errors import Problem
 from sekimori.model.link import Link, LinkPhase, client_away
-from sekimori.model.linkfacts import LinkFacts
+from sekimori.model.linkfacts import LinkFacts, LinkTest
 from sekimori.model.mapping import Mapping as PortMapping
 from sekimori.planes.link.facts import start_frame, why_down
 from sekimori.planes.link.keeper import Answer, Carriers, Hooks, Keeper, Launch, launch
@@ -118,7 +118,7 @@ class LinkPlane:
         former = dict(self._keepers)
         for name, keeper in former.items():
             if name not in links or start_frame(links[name]) != start_frame(keeper.link):
-                del self._keepers[name]
+                self._keepers.pop(name).retire()
             else:
                 keeper.link = links[name]
         for name in links.keys() - self._keepers.keys():
@@ -153,6 +153,12 @@ class LinkPlane:
     def told(self) -> Mapping[str, LinkFacts]:
         """How each link is, by name."""
         return {name: keeper.facts for name, keeper in self._keepers.items()}
+
+    def note_test(self, link: Link, test: LinkTest) -> None:
+        """Keep of a test what only a test finds, for as long as the link is the one that was tested."""
+        keeper = self._keepers.get(link.name)
+        if keeper is not None and test.problem is None and start_frame(keeper.link) == start_frame(link):
+            keeper.facts = replace(keeper.facts, outside=test.outside)
 
     def far_ports(self, mapping_id: str) -> Mapping[str, int]:
         """The ports that a far end said it listens on for a mapping, by the key of each (`tcp/8080`)."""

@@ -91,11 +91,12 @@ async def _run(link: Link, what: Literal["scan", "test"]) -> dict[str, Any]:
         )
     except OSError as error:
         raise Problem("link-broke", link=link.name, how=error.strerror or str(error)) from None
+    seconds = _LONGEST + _EACH_JUMP * len(link.jump)
     try:
-        async with asyncio.timeout(_LONGEST + _EACH_JUMP * len(link.jump)):
+        async with asyncio.timeout(seconds):
             printed, _ = await process.communicate(line)
     except TimeoutError:
-        raise Problem("link-timeout", place=str(link.place), link=link.name, seconds=int(_LONGEST)) from None
+        raise Problem("link-timeout", place=str(link.place), link=link.name, seconds=int(seconds)) from None
     finally:
         await _end(process)
     try:

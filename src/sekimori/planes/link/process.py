@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from asyncio import Event, TaskGroup
 from typing import Any, Final
 
@@ -26,12 +25,10 @@ import structlog
 
 from sekimori.host.carrier import Carriage, Dial, DialFailed, Dialled
 from sekimori.host.frames import BadFrameError, FrameReader, Outbox
-from sekimori.model.errors import Problem
 from sekimori.model.link import LinkPhase
 from sekimori.planes.link.datagrams import open_datagrams
 from sekimori.planes.link.listening import Listens, Wanted
 from sekimori.planes.link.opening import open_stream
-from sekimori.planes.link.resolving import Plan
 from sekimori.planes.link.strand import Condition, Strand
 
 __all__ = ["serve"]
@@ -150,14 +147,9 @@ class _Process:
     def _start(self, message: dict[str, Any]) -> None:
         assert self._carriage is not None
         self._leave()
-        try:
-            plan = Plan.read(message)
-        except Problem as problem:
-            self._report(Condition(LinkPhase.REFUSED, time.time(), problem))
-            return
-        self._strands = [Strand(plan, self._changed) for _ in range(max(1, plan.connections))]
+        self._strands = [Strand(message, self._changed) for _ in range(max(1, message["connections"]))]
         first = self._strands[0]
-        self._listens = Listens(plan.name, first, self._carriage, self._tasks, self.tell)
+        self._listens = Listens(message["name"], first, self._carriage, self._tasks, self.tell)
         self._report(first.condition)
         for strand in self._strands:
             self._running.append(self._tasks.create_task(strand.run()))

@@ -6,9 +6,9 @@ import asyncio
 import random
 import time
 from asyncio import Event
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from asyncssh import SSHClientConnection
 
@@ -16,7 +16,7 @@ from sekimori.host.sshline import Line
 from sekimori.host.sshpump import Pump
 from sekimori.model.errors import Problem
 from sekimori.model.link import LinkPhase
-from sekimori.planes.link.joining import REFUSALS, SILENCE, Joined, join
+from sekimori.planes.link.joining import REFUSALS, SILENCE, Joined, join, unnumbered
 from sekimori.planes.link.liveness import ping, watch
 from sekimori.planes.link.resolving import Plan
 
@@ -62,6 +62,10 @@ def wait_before(attempt: int, chance: Callable[[float, float], float]) -> float:
 class Strand:
     """Keeps one connection while `run` runs.
 
+    Args:
+        link: `Link.to_document`.
+        changed: told that its condition is another.
+
     Attributes:
         joined: the connection; None while there is none.
         pumps: the flows it carries.
@@ -69,11 +73,11 @@ class Strand:
         up: set while there is a connection.
     """
 
-    def __init__(self, plan: Plan, changed: Callable[[Strand], None]) -> None:
+    def __init__(self, link: Mapping[str, Any], changed: Callable[[Strand], None]) -> None:
         self.joined: Joined | None = None
         self.pumps: set[Pump] = set()
         self.condition = Condition(LinkPhase.CONNECTING, time.time())
-        self._plan = plan
+        self._link = link
         self._changed = changed
         self.up = Event()
         self._down = Event()
@@ -129,7 +133,8 @@ class Strand:
         if before.phase is not LinkPhase.CONNECTING:
             self._turn(Condition(LinkPhase.CONNECTING, time.time(), before.why))
         try:
-            joined = await join(self._plan)
+            # Anew each time, as a file may have been mended; in a thread, as `Match exec` runs programs.
+            joined = await join(await asyncio.to_thread(Plan.read, self._link))
         except Problem as problem:
             return problem
         try:
@@ -141,13 +146,15 @@ class Strand:
             await joined.close()
 
     async def _keep(self, joined: Joined) -> Problem:
-        place, name = str(self._plan.hops[-1]), self._plan.name
+        place, name = self._link["place"], self._link["name"]
         try:
             async with asyncio.timeout(SILENCE):
                 await ping(joined.conn)  # the first answer waits for what sshd says after a login
                 joined.line.rtt = rtt = await ping(joined.conn)
         except TimeoutError:
             return Problem("link-silent", place=place, link=name, seconds=int(SILENCE))
+        if joined.conn.is_closed():  # the pings are answered by that, too
+            return self._cut(joined)
         self.joined = joined
         self.up.set()
         self._down.clear()
@@ -164,10 +171,12 @@ class Strand:
         silent = await watch(joined.conn, joined.line, self._measured)
         if silent:
             return Problem("link-silent", place=place, link=name, seconds=int(SILENCE))
-        owner = joined.conn.get_owner()
-        lost = getattr(owner, "lost", None)
-        text = str(lost or "closed")
-        return Problem("link-cut", place=place, link=name, why={"en": text, "ja": text})
+        return self._cut(joined)
+
+    def _cut(self, joined: Joined) -> Problem:
+        lost = getattr(joined.conn.get_owner(), "lost", None)
+        why = unnumbered(str(lost or "closed"))
+        return Problem("link-cut", place=self._link["place"], link=self._link["name"], why=why)
 
     def _measured(self, rtt: float) -> None:
         self.condition = replace(self.condition, rtt=rtt)

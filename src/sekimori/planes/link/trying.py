@@ -14,10 +14,10 @@ from asyncssh import ChannelListenError, ChannelOpenError, SSHClientConnection, 
 
 from sekimori.model.errors import Problem
 from sekimori.model.link import SshPlace
-from sekimori.model.linkfacts import HostKey
+from sekimori.model.linkfacts import HostKey, KeyStanding
 from sekimori.planes.link.algorithms import HOST_KEYS, KEX
-from sekimori.planes.link.hostkeys import Pins, judge
-from sekimori.planes.link.joining import Joined, deadline_of, join, join_hop
+from sekimori.planes.link.hostkeys import Pins, describe, judge
+from sekimori.planes.link.joining import Joined, deadline_of, join, join_hop, problem_of, wire_to
 from sekimori.planes.link.liveness import ping
 from sekimori.planes.link.opening import cause_of
 from sekimori.planes.link.resolving import Plan
@@ -28,6 +28,7 @@ _EACH: Final = 8.0
 """Seconds for each thing that is tried."""
 _DIAL: Final = 2.5
 """Seconds for one address at which a port there may answer: where it is filtered, nothing ever does."""
+_UNTRUSTED: Final = frozenset({"host-key-changed", "host-key-unknown", "link-host-certificate"})
 
 
 async def run_once(line: str, *, test: bool) -> int:
@@ -88,25 +89,47 @@ async def _scan(plan: Plan) -> dict[str, Any]:
 
 
 async def _shown(plan: Plan, place: SshPlace, pins: Pins, tunnel: SSHClientConnection | None) -> HostKey:
-    where = plan.resolve(place)
+    if pins.authorities and (key := await _certified(plan, place, pins, tunnel)) is not None:
+        return describe(str(place), key, KeyStanding.PINNED)
+    where = await asyncio.to_thread(plan.resolve, place)
     first = [alg.decode() for key in pins.keys for alg in key.sig_algorithms if alg.decode() in HOST_KEYS]
     plain = [each for each in HOST_KEYS if "-cert-" not in each]
     try:
-        key: SSHKey | None = await asyncssh.get_server_host_key(
-            place.host,
-            place.port or (),
-            tunnel=tunnel,
-            config=list(plan.config) or None,
-            kex_algs=KEX,
-            server_host_key_algs=list(dict.fromkeys((*first, *plain))),
-        )
-    except asyncssh.KeyExchangeFailed as error:
-        raise Problem("link-no-algorithms", place=str(place), why=_both(error.reason)) from None
-    except (asyncssh.Error, OSError) as error:
-        raise Problem("link-refused", place=str(place), link=plan.name, why=_both(str(error))) from None
-    if key is None:
+        async with wire_to(where, tunnel) as (wire, proxy):
+            shown: SSHKey | None = await asyncssh.get_server_host_key(
+                place.host,
+                place.port or (),
+                config=list(plan.config) or None,
+                kex_algs=KEX,
+                server_host_key_algs=list(dict.fromkeys((*first, *plain))),
+                options=asyncssh.SSHClientConnectionOptions(config=None, client_keys=None),
+                **wire,
+            )
+        if proxy is not None:
+            proxy.end()
+    except (asyncssh.Error, OSError, ValueError) as error:
+        raise problem_of(plan, place, where.user, error) from None
+    if shown is None:
         raise Problem("host-key-unasked", place=str(place))
-    return judge(str(place), where.host, where.port, key, pins)
+    return judge(str(place), where.host, where.port, shown, pins)
+
+
+async def _certified(
+    plan: Plan, place: SshPlace, pins: Pins, tunnel: SSHClientConnection | None
+) -> SSHKey | None:
+    """The host key of a place that is pinned, or that an authority which is pinned has signed; None of any
+    other. Only who goes on to log in is shown a certificate.
+    """
+    try:
+        conn = await join_hop(plan, place, tunnel)
+    except Problem as problem:
+        if problem.code in _UNTRUSTED:
+            return None
+        raise
+    try:
+        return conn.get_server_host_key()
+    finally:
+        conn.abort()
 
 
 async def _test(plan: Plan) -> dict[str, Any]:
@@ -177,8 +200,8 @@ async def _reach_port(joined: Joined) -> bool | None:
             listener = await joined.conn.create_server(lambda _host, _port: False, "", 0)
             try:
                 port = listener.get_port()
-                peer = joined.conn.get_extra_info("peername")
-                for host in ("127.0.0.2", *(peer[:1] if peer and not _is_loopback(peer[0]) else ())):
+                peer = joined.conn.get_extra_info("peername") or ("",)  # so it is through a jump, too
+                for host in ("127.0.0.2", *(peer[:1] if peer[0] and not _is_loopback(peer[0]) else ())):
                     if await _dials(joined, host, port):
                         return True
                 return False if await _dials(joined, "127.0.0.1", port) else None
@@ -201,7 +224,3 @@ async def _dials(joined: Joined, host: str, port: int) -> bool:
         return False
     chan.abort()
     return True
-
-
-def _both(text: str) -> dict[str, str]:
-    return {"en": text, "ja": text}
