@@ -127,7 +127,7 @@ class Lab:
 
     def knows(self, line: str) -> bool:
         """Whether the door goes by a line, or has found it unusable."""
-        lines = [row["line"] for row in self.rig.door._roster["rows"]]
+        lines = [row["line"] for part in self.rig.door._roster for row in part["rows"]]
         return lines == [line] or (not lines and f"{self.keys}:1" in self.rig.door.problems())
 
     def words(self, options: str) -> str:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -76,6 +77,25 @@ class Inside(FakeInside):
         return self._feed.subscribe()
 
 
+class Accounts:
+    """What users have carried, and who has used up the quota, as a test says.
+
+    Attributes:
+        bytes: by user.
+        names: those who have used it up.
+    """
+
+    def __init__(self) -> None:
+        self.bytes: Counter[str] = Counter()
+        self.names: set[str] = set()
+
+    def carried(self, user: str, count: int) -> None:
+        self.bytes[user] += count
+
+    def used_up(self) -> frozenset[str]:
+        return frozenset(self.names)
+
+
 class Rig:
     """A door, and what its clients need.
 
@@ -100,6 +120,7 @@ class Rig:
             grant=parse_grant(grant) if grant else None,
         )
         self.clients: list[Client] = []
+        self.accounts = Accounts()
         self.door = self.make_door()
 
     def make_door(self, exempt: tuple[str, ...] = ("127.0.0.0/8",)) -> SshDoor:
@@ -109,6 +130,7 @@ class Rig:
             self.inside,
             carriers=self.world.relay,
             presence=self.world.link_plane,
+            accounts=self.accounts,
             user=_nobody(),
             exempt=exempt,
         )

@@ -6,16 +6,26 @@ import asyncio
 import os
 import signal
 import socket
+import struct
 import time
-from collections.abc import AsyncIterator, Iterator
+from base64 import b64encode
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Thread
 from types import SimpleNamespace
 from typing import cast
 
 import asyncssh
 import pytest
 
+from sekimori.gate.ports import Gate, Outcome
+from sekimori.model.actual import Counters
+from sekimori.model.request import Ask, Context
+from sekimori.model.user import Bind
+from sekimori.observe.guard.quotas import Quotas
 from sekimori.testing.peers import Peers
 from sekimori.testing.ports import free_ports
 from sekimori.testing.sshd import Sshd, make_key
@@ -301,6 +311,94 @@ async def test_another_grant_counts_for_connections_that_stand(rig: Rig) -> None
         assert await dials(rig.first) == b""
 
 
+async def test_a_quota_that_is_used_up_holds_for_channels_until_it_is_renewed(rig: Rig) -> None:
+    with Peers() as peers:
+        echo = peers.tcp_echo()
+        await rig.put_user("bob", to=f"127.0.0.1:{echo.port}", quota="10G")
+        ssh = rig.ssh("-N", "-L", f"{rig.first}:127.0.0.1:{echo.port}", key="bob")
+        await until_dials(rig.first)
+        talker = peers.dial(rig.first)
+        assert await asyncio.to_thread(talker.says_back, b"x")
+        rig.accounts.names.add("bob")
+        assert await asyncio.to_thread(talker.ended) in ("closed", "reset")
+        assert await dials(rig.first) == b""
+        await ssh.says(f"127.0.0.1:{echo.port} may not be reached: the 10G of every 30d are used up")
+        shown = rig.ssh("-tt", key="bob")
+        await shown.says("Hello bob.", "Your 10G of every 30d are used up")
+        rig.accounts.names.clear()
+        await shown.says("You may carry 10G in 30d again.")
+        await until_dials(rig.first)  # by the session that was there all the time
+
+
+async def test_who_had_used_up_the_quota_before_the_door_came_back(rig: Rig) -> None:
+    with Peers() as peers:
+        echo = peers.tcp_echo()
+        await rig.put_user("bob", to=f"127.0.0.1:{echo.port}", quota="10G")
+        rig.accounts.names.add("bob")
+        shown = rig.ssh("-tt", key="bob")
+        await shown.says("are used up")
+        assert rig.door._process is not None
+        os.kill(rig.door._process.pid, signal.SIGKILL)
+        await shown.ends()
+        await until(lambda: rig.door._is_ready)
+        refused = rig.run("ssh", *rig.options("bob"), "-W", f"127.0.0.1:{echo.port}", "x@127.0.0.1")
+        await refused.says("the 10G of every 30d are used up")
+        assert echo.seen == []
+
+
+async def test_many_short_sessions_are_counted_to_the_last_byte(rig: Rig) -> None:
+    with Peers() as peers:
+        echo = peers.tcp_echo()
+        await rig.put_user("bob", to=f"127.0.0.1:{echo.port}")
+        for number in range(1, 4):
+            jump = rig.run("ssh", *rig.options("bob"), "-W", f"127.0.0.1:{echo.port}", "x@127.0.0.1")
+            jump.type("x" * 1000)
+            await jump.says("x" * 1000)
+            jump.close()
+            await until(lambda total=2000 * number: rig.accounts.bytes["bob"] >= total)  # type: ignore[misc]
+        assert rig.accounts.bytes == {"bob": 6000}
+
+
+async def test_a_quota_is_used_up_by_short_sessions_and_begins_anew(rig: Rig) -> None:
+    world = rig.world
+
+    async def none_open(_ids: Sequence[str]) -> dict[str, Counters]:
+        return {}
+
+    quotas = Quotas(
+        world.gate,
+        lambda: world.ledger.snapshot,
+        none_open,
+        lambda: rig.accounts.bytes,
+        rig.directory,
+        world.clock,
+    )
+
+    async def looks() -> set[str]:
+        await quotas.look()
+        rig.accounts.names = {*quotas.used_up()}
+        return rig.accounts.names
+
+    with Peers() as peers:
+        echo = peers.tcp_echo()
+        await rig.put_user("bob", to=f"127.0.0.1:{echo.port}", quota="3K")
+        for number in range(1, 4):
+            assert await looks() == set()
+            jump = rig.run("ssh", *rig.options("bob"), "-W", f"127.0.0.1:{echo.port}", "x@127.0.0.1")
+            jump.type("x" * 600)
+            await jump.says("x" * 600)
+            jump.close()
+            await until(lambda carried=1200 * number: rig.accounts.bytes["bob"] >= carried)  # type: ignore[misc]
+        assert await looks() == {"bob"}
+        rig.ssh("-N", "-L", f"{rig.first}:127.0.0.1:{echo.port}", key="bob")
+        await until(lambda: rig.sessions() == 1)
+        await until(lambda: rig.door._used_up == ["bob"])
+        assert await dials(rig.first) == b""
+        world.clock.advance(30 * 86400)
+        assert await looks() == set()
+        await until_dials(rig.first)
+
+
 async def test_the_machines_own_networks_are_guarded_unless_they_are_named(rig: Rig) -> None:
     with Peers() as peers:
         echo = peers.tcp_echo()
@@ -338,6 +436,25 @@ async def test_keys_of_a_file(tmp_path: Path, guarded: Path) -> None:
         keys.write_text("")
         await ssh.says("this key is not let in any more")
         await ssh.ends()
+
+
+async def test_a_file_of_keys_that_is_as_large_as_it_may_be_under_a_grant_of_many_words(
+    tmp_path: Path, guarded: Path
+) -> None:
+    keys = guarded / "authorized_keys"
+    others = (b"\x00\x00\x00\x0bssh-ed25519\x00\x00\x00\x20" + n.to_bytes(32, "big") for n in range(9000))
+    keys.write_text("".join(f"ssh-ed25519 {b64encode(each).decode()}\n" for each in others))
+    keys.chmod(0o600)
+    wide = [f"host-{number}.example.org:443" for number in range(300)]  # with each key: 70 MB
+    async with rigged(tmp_path, users=(), keys=keys, to=wide) as rig:
+        assert rig.door._process is not None
+        pid = rig.door._process.pid
+        with keys.open("a") as file:
+            file.write(f"{rig.public('alice')}\n")
+        await until(lambda: len(rig.door._keys.lines) == 9001)
+        await rig.ssh("-tt").says("Hello key-alice-")
+        assert rig.door._process.pid == pid
+        assert rig.door.problems() == {}
 
 
 async def test_who_is_connected(rig: Rig) -> None:
@@ -410,3 +527,62 @@ async def test_either_direction_ends_by_itself(rig: Rig) -> None:
             talker.send(b"x" * 3_000_000)
             talker.sock.shutdown(socket.SHUT_WR)
             assert len(await asyncio.to_thread(talker.rest)) == 3_000_000
+
+
+class HeldGate:
+    """A gate that keeps to itself what came of `Bind` until its user may know."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self.may_know: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+
+    async def enact(self, asks: Sequence[Ask], context: Context) -> Outcome:
+        outcome = await self._gate.enact(asks, context)
+        if isinstance(asks[0], Bind):
+            await self.may_know[context.actor.id].wait()
+        return outcome
+
+
+async def test_what_a_process_asked_that_has_ended_is_not_told_to_the_next(rig: Rig) -> None:
+    gate = HeldGate(rig.world.gate)
+    rig.door._holding._gate = cast(Gate, gate)
+    await rig.put_user("bob")
+    rig.ssh("-N", "-R", f"{rig.first}:127.0.0.1:1")
+    await until(lambda: rig.world.named(f"alice-{rig.first}"))
+    process = rig.door._process
+    assert process is not None
+    os.kill(process.pid, signal.SIGKILL)
+    await until(lambda: rig.door._is_ready and rig.door._process is not process)
+    other = rig.ssh("-tt", "-R", f"{rig.first + 1}:127.0.0.1:1", key="bob")
+    await until(lambda: rig.world.named(f"bob-{rig.first + 1}"))
+    gate.may_know["alice"].set()
+    await until(lambda: rig.why(f"alice-{rig.first}") == "client-away")
+    gate.may_know["bob"].set()
+    assert f":{rig.first} is open" not in await other.says(f":{rig.first + 1} is open")
+    (session,) = rig.door.facts().sessions
+    assert session.mappings == (rig.port_of(f"bob-{rig.first + 1}").id,)
+
+
+async def test_a_destination_that_resets_at_once_ends_no_connection(rig: Rig) -> None:
+    def reset_all(listening: socket.socket) -> None:
+        with suppress(OSError):  # the test is over
+            while True:
+                sock, _ = listening.accept()
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                sock.close()
+
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as listening:
+        port = listening.getsockname()[1]
+        thread = Thread(target=reset_all, args=(listening,))
+        thread.start()
+        try:
+            await rig.put_user("bob", to=f"127.0.0.1:{port}")
+            ssh = rig.ssh("-N", "-q", "-L", f"{rig.first}:127.0.0.1:{port}", key="bob")
+            await until(lambda: rig.sessions() == 1)
+            for _ in range(10):
+                assert not any(await asyncio.gather(*(dials(rig.first) for _ in range(40))))
+            assert ssh.process.poll() is None
+            assert rig.sessions() == 1
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            await asyncio.to_thread(thread.join)

@@ -84,6 +84,26 @@ async def test_a_place_that_is_granted(rig: Rig) -> None:
             assert await nonsense.answer() == {"failed": "refused"}
 
 
+async def test_another_grant_counts_for_datagrams_that_flow(rig: Rig) -> None:
+    with Peers() as peers:
+        echo = peers.udp_echo()
+        await rig.put_user("bob", to=f"127.0.0.1:{echo.port}")
+        async with connected(rig, "bob") as conn:
+            talk = await ask(conn, DialUdp("127.0.0.1", echo.port))
+            assert await talk.answer() == {"ok": True}
+            talk.send(b"x" * 1000)
+            assert await talk.record() == b"x" * 1000
+            await until(lambda: [each.channels for each in rig.door.facts().sessions] == [1])
+            await until(
+                lambda: all(each.bytes_in > 1000 < each.bytes_out for each in rig.door.facts().sessions)
+            )
+            await rig.put_user("bob", to="none")
+            with pytest.raises(AssertionError, match="has ended"):
+                await talk.record()
+            await until(lambda: [each.channels for each in rig.door.facts().sessions] == [0])
+            assert rig.door.facts().sessions[0].bytes_in > 1000
+
+
 async def test_a_port_for_datagrams(rig: Rig) -> None:
     with Peers() as peers:
         async with connected(rig) as conn:

@@ -356,3 +356,19 @@ async def test_a_name_that_is_taken_or_unusable_is_another(world: World) -> None
     assert (await bind(world)).name == "bob-8000-2"
     odd = Context(Owner(OwnerKind.KEY, "_backup"), "ssh")
     assert (await bind(world, 8001, odd)).name == "tcp-8001"
+
+
+async def test_a_port_that_moves_does_not_move_onto_anothers(world: World) -> None:
+    mine = await bind(world, host="192.168.1.1")
+    theirs = await bind(world, who=EVE, host="203.0.113.5")
+    problem = await refusal(world)  # on every address, where one is another's
+    assert (problem.code, problem.facts["name"]) == ("port-taken", theirs.name)
+    assert world.ledger.snapshot.find(mine.id).on == mine.on
+
+
+async def test_the_grant_is_the_one_that_the_user_has_when_it_is_decided(world: World) -> None:
+    narrower = parse_grant(USUAL | {"ports": "8001", "from": "lan"})
+    await world.ask(PutUser(User(name="bob", owner=ALICE.actor, keys=(public_key("bob"),), grant=narrower)))
+    problem = await refusal(world)  # with the grant as it was when the request came in
+    assert (problem.code, "only 8001 are granted" in problem.title()) == ("bind-refused", True)
+    assert str((await bind(world, 8001)).sources) == "lan"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -220,6 +221,18 @@ class TestDoor:
         made = await world.ask(EnableDoor(self.door(where)))
         assert [notice.code for notice in made.notices] == ["ssh-door-outside"]
         assert where in made.notices[0].text("ja")
+        again = await world.ask(EnableDoor(self.door(where)))
+        assert (again.changes, again.notices) == ((), ())
+        wider = replace(self.door(where), grant=parse_grant({"most": "3"}))
+        assert (await world.ask(EnableDoor(wider))).notices == ()  # it answers where it did
+
+    async def test_an_address_that_is_not_this_machines_is_told(self) -> None:
+        world = World()
+        world.machine.network = replace(world.machine.network, own=frozenset({ip_address("192.168.1.1")}))
+        made = await world.ask(EnableDoor(self.door("192.168.1.9:2222", "127.0.0.1:2222")))
+        assert [notice.code for notice in made.notices] == ["ssh-door-elsewhere"]
+        assert "192.168.1.9:2222 is no address" in made.notices[0].text("en")
+        world.close()
 
     async def test_a_port_that_a_mapping_has_is_refused(self, world: World) -> None:
         await world.open("2222", "192.168.1.5:22", on="192.168.1.1")

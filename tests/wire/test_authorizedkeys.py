@@ -228,3 +228,19 @@ def test_places_are_written_as_they_are_read(text: str) -> None:
 
 def test_an_address_list_is_written_as_it_is_read() -> None:
     assert str(AddressPatterns.parse("10.0.0.0/8,!10.0.0.1")) == "10.0.0.0/8,!10.0.0.1"
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", " \t  "])
+def test_tabs_are_blanks_too(blank: str) -> None:
+    algorithm, text, *_ = KEY.split()
+    found = parse_line(blank.join(('from="192.0.2.1",restrict', algorithm, text, "me and you")))
+    assert (found.algorithm, found.comment) == (algorithm, "me and you")
+    assert not found.options.forwards
+    assert parse_line(f"{algorithm}{blank}{text}").blob == found.blob
+
+
+@pytest.mark.parametrize("options", ["", "restrict", 'command="ssh-ed25519 AAAA \\" x",pty'])
+def test_the_options_as_they_were_written(options: str) -> None:
+    algorithm, text, *_ = KEY.split()
+    # A comment may hold anything, and base64 has more than one way to write the last bits of some keys.
+    assert parse_line(f"{options} {algorithm} {text} {algorithm} {text}").written == options

@@ -3,40 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-
-from sekimori.model.linkfacts import SshSession
+from collections.abc import Mapping
 
 __all__ = ["ChannelBytes"]
 
-_Session = tuple[str, str, int, float]
-"""User, address, port, and since when: no other has all four."""
-
 
 class ChannelBytes:
-    """Adds up what sessions tell of themselves, each of which begins at nothing.
+    """Adds up what the door tells, as it is carried and once more when a session ends.
 
-    Args:
-        sessions: who is connected now.
+    It outlasts the door and its process. Lost is only what a process carried after it last told, which it
+    does every second: where it was killed, or ended because the door was shut or set anew.
     """
 
-    def __init__(self, sessions: Callable[[], Sequence[SshSession]]) -> None:
-        self._sessions = sessions
-        self._last: dict[_Session, int] = {}
-        self._ended: Counter[str] = Counter()
+    def __init__(self) -> None:
+        self._carried: Counter[str] = Counter()
+
+    def add(self, user: str, count: int) -> None:
+        """A user has carried so many bytes more, either way."""
+        self._carried[user] += count
 
     def read(self) -> Mapping[str, int]:
-        """Bytes by user, either way, since this was made; what a session sent after the look before its end
-        is not known.
-        """
-        now = {
-            (each.user, each.address, each.port, each.since): each.bytes_in + each.bytes_out
-            for each in self._sessions()
-        }
-        for session in self._last.keys() - now.keys():
-            self._ended[session[0]] += self._last[session]
-        self._last = now
-        total = Counter(self._ended)
-        for session, count in now.items():
-            total[session[0]] += count
-        return total
+        """Bytes by user, either way, since this was made."""
+        return Counter(self._carried)

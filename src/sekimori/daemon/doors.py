@@ -8,6 +8,7 @@ from typing import Final, Protocol, runtime_checkable
 
 import structlog
 
+from sekimori.daemon.links import LinkSide
 from sekimori.gate.devices import DeviceDoor, Inside
 from sekimori.gate.ports import Gate
 from sekimori.gate.refusals import Refusal
@@ -16,7 +17,6 @@ from sekimori.model.door import Door, DoorName
 from sekimori.model.errors import Problem
 from sekimori.model.events import Committed, Event
 from sekimori.model.linkfacts import SshFacts
-from sekimori.planes.link.plane import LinkPlane
 from sekimori.planes.relay.plane import RelayPlane
 
 __all__ = ["Doors", "igd_opener", "open_portmap", "ssh_opener"]
@@ -49,13 +49,13 @@ def open_portmap(setting: Door, gate: Gate, inside: Inside) -> DeviceDoor:
     return PortmapDoor(setting, gate, inside)
 
 
-def ssh_opener(relay: RelayPlane, links: LinkPlane, user: tuple[int, int] | None) -> Open:
+def ssh_opener(relay: RelayPlane, far: LinkSide, user: tuple[int, int] | None) -> Open:
     """What opens the SSH door, whose process becomes `user` (UID and GID) where we are root."""
 
     def open_ssh(setting: Door, gate: Gate, inside: Inside) -> DeviceDoor:
         from sekimori.doors.ssh.door import SshDoor
 
-        return SshDoor(setting, gate, inside, carriers=relay, presence=links, user=user)
+        return SshDoor(setting, gate, inside, carriers=relay, presence=far.plane, accounts=far, user=user)
 
     return open_ssh
 

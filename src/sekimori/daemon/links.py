@@ -5,7 +5,7 @@ the quotas of those who come by SSH.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,7 @@ from sekimori.gate.ports import Gate
 from sekimori.model.actual import Counters
 from sekimori.model.events import Committed, Event
 from sekimori.model.link import Link
-from sekimori.model.linkfacts import HostKey, LinkFacts, LinkTest, SshFacts
+from sekimori.model.linkfacts import HostKey, LinkFacts, LinkTest
 from sekimori.model.snapshot import Snapshot
 from sekimori.model.target import Target, TargetKind
 from sekimori.observe.guard.quotas import Quotas
@@ -30,7 +30,9 @@ _SOCKS: Final = Target(TargetKind.SOCKS, "socks")
 
 
 class LinkSide:
-    """Fulfils `doors.api.ports.LinkTried`. `run` goes on for as long as it is used.
+    """Fulfils `doors.api.ports.LinkTried` and `doors.ssh.tally.Accounts`.
+
+    `run` goes on for as long as it is used.
 
     Args:
         user: UID and GID that the dialler becomes; None when we are not root.
@@ -50,6 +52,7 @@ class LinkSide:
         self.plane = LinkPlane(lambda: snapshot().links, relay, clock)
         self._dialler = Dialler(relay.attach, relay.detach, user)
         self._clock = clock
+        self._channels = ChannelBytes()
         self._quotas: Quotas | None = None
         self._follow()
 
@@ -57,7 +60,6 @@ class LinkSide:
         self,
         gate: Gate,
         counters: Callable[[Sequence[str]], Awaitable[Mapping[str, Counters]]],
-        ssh: Callable[[], SshFacts],
         directory: Path,
     ) -> None:
         """Have users of the SSH door keep to their quotas.
@@ -65,20 +67,28 @@ class LinkSide:
         Args:
             gate: by which ports are closed.
             counters: of these mappings.
-            ssh: who is connected.
             directory: where it is kept what they have carried.
         """
-        channels = ChannelBytes(lambda: ssh().sessions)
-        self._quotas = Quotas(gate, self._snapshot, counters, channels.read, directory, self._clock)
+        self._quotas = Quotas(gate, self._snapshot, counters, self._channels.read, directory, self._clock)
 
     def used(self, user: str) -> int:
         """Bytes that a user of the SSH door has carried in the present period of their quota."""
         return 0 if self._quotas is None else self._quotas.used(user)
 
+    def used_up(self) -> Collection[str]:
+        """The users of the SSH door who have used up their quota (`Accounts.used_up`)."""
+        return () if self._quotas is None else self._quotas.used_up()
+
+    def carried(self, user: str, count: int) -> None:
+        """A user has carried so many bytes more to destinations (`Accounts.carried`)."""
+        self._channels.add(user, count)
+
     def heed(self, event: Event) -> None:
         """Take note of what was committed, before anything is made of it."""
         if isinstance(event, Committed):
             self._follow()
+            if self._quotas is not None:
+                self._quotas.heed(event)
 
     async def run(self) -> None:
         """Keep the links, the dialler and the quotas, until cancelled; then their processes have ended."""
@@ -99,8 +109,10 @@ class LinkSide:
         return await scan(link)
 
     async def test(self, link: Link) -> LinkTest:
-        """What a connection of its own comes to (`probe.test`)."""
-        return await test(link)
+        """What a connection of its own comes to (`probe.test`), which the link's facts keep."""
+        found = await test(link)
+        self.plane.note_test(link, found)
+        return found
 
     def _follow(self) -> None:
         snapshot = self._snapshot()

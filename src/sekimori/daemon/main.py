@@ -174,12 +174,12 @@ class _Daemon:
         opens = {
             DoorName.IGD: igd_opener(self._meters.packets_in),
             DoorName.PORTMAP: open_portmap,
-            DoorName.SSH: ssh_opener(relay, far.plane, settings.worker_user),
+            DoorName.SSH: ssh_opener(relay, far, settings.worker_user),
         }
         self._doors = Doors(self._gate, inside, opens)
         self._departures = Departures(self._gate, inside, clock)
         outside.join(self._gate, rules)
-        far.join(self._gate, self._meters.counters, self._doors.ssh_facts, settings.state_dir)
+        far.join(self._gate, self._meters.counters, settings.state_dir)
         self._views = self._make_views(presets, desired)
 
     def _make_rules(self, presets: Presets) -> Rules:

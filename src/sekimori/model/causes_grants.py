@@ -58,6 +58,7 @@ GRANTS: Final[dict[str, tuple[str, str]]] = {
         "{address} is no address of this machine",
         "{address} はこのマシンのアドレスではありません",
     ),
+    "bind-closed": ("somebody closed it while it was being opened", "開いている間にだれかが閉じました"),
     "user-ended": ("the user's time ended at {when}", "このユーザーの期限は {when} に切れました"),
 }
 """A key to its English and Japanese text; part of `causes.CAUSES`."""

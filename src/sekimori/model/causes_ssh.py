@@ -43,8 +43,16 @@ SSH: Final[dict[str, tuple[str, str]]] = {
     ),
     "key-file-kind": ("{path} is no plain file", "{path} は通常のファイルではありません"),
     "key-file-large": (
-        "{path} is larger than a file of keys can be",
-        "{path} は鍵のファイルとして大きすぎます",
+        "{path} has more than the {most} bytes that a file of keys may have",
+        "{path} は、鍵のファイルの上限（{most} バイト）を超えています",
+    ),
+    "key-row-large": (
+        "with its grant it has more than {most} bytes, which is more than the door can be told",
+        "許可と合わせて {most} バイトを超え、窓口に伝えられません",
+    ),
+    "key-lines-more": (
+        "so it is with {count} more lines",
+        "ほかにも {count} 行が使えません",
     ),
     "key-file-open": (
         "others than root and the daemon's user may change {path}",

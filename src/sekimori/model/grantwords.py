@@ -38,12 +38,12 @@ GRANT_FIELDS: Final = (
 )
 """The words of a grant, in the order people read them."""
 
-_NONE: Final = frozenset({"none", "any", "off", "unlimited", ""})
+_NONE: Final = frozenset({"none", "any", "off", "unlimited"})
 _MOST_PORTS: Final = 1000
 _MOST_SESSIONS: Final = 1000
 _MOST_CONNECTIONS: Final = 1_000_000
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SIZE: Final = re.compile(r"(\d{1,19})\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_SIZE: Final = re.compile(r"(\d{1,19})\s*([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
 _LARGEST: Final = 1 << 60
 
 
@@ -133,7 +133,7 @@ def format_size(size: int) -> str:
 
 
 def _read_on(text: str) -> tuple[IPAddress, ...] | None:
-    if text.lower() in _NONE:
+    if text.lower() == "any":  # an empty list, or `none`, is no way to say everywhere
         return None
     return tuple(dict.fromkeys(parse_address(part) for part in text.split(",")))
 

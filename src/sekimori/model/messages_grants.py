@@ -111,11 +111,11 @@ GRANTS: Final[dict[str, Message]] = {
         "refused",
         (
             "cannot open a port for {who}: the {quota} of every {every} are used up",
-            "It goes on as earlier traffic falls out of that time, or with a larger quota.",
+            "It goes on once that time is over, or with a larger quota.",
         ),
         (
             "{who} のためにポートを開けられません: {every} あたり {quota} の転送量を使い切りました",
-            "以前の通信がその期間から外れるか、割り当てを増やすと、また使えます。",
+            "期間が改まるか、割り当てを増やすと、また使えます。",
         ),
     ),
     "not-adoptable": Message(

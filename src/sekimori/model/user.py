@@ -27,7 +27,8 @@ __all__ = [
     "parse_port_ranges",
 ]
 
-_NAME: Final = re.compile(r"[a-z_][a-z0-9._-]{0,31}")
+_LONGEST_NAME: Final = 32
+_NAME: Final = re.compile(rf"[a-z_][a-z0-9._-]{{0,{_LONGEST_NAME - 1}}}")
 _UNLIMITED: Final = Limits()
 _HOUR: Final = 3600
 _DAY: Final = 24 * _HOUR
@@ -41,7 +42,8 @@ def check_user_name(text: str) -> str:
     """
     name = text.strip().lower()
     if not _NAME.fullmatch(name):
-        raise Problem("bad-name", text=text, why=cause("not-a-name" if name else "empty"))
+        why = cause("not-a-name" if name else "empty")
+        raise Problem("bad-name", text=text, why=why, most=_LONGEST_NAME)
     return name
 
 
@@ -57,8 +59,8 @@ class Grant:
         lifetime: seconds that a port stands; a client that asks again has it for as long again.
         hold: seconds that a port stays its owner's after the session is gone.
         limits: of each port: rates of new connections, and how many at one time.
-        quota: bytes, in and out, that all ports of the user may carry in `quota_every` seconds; None is no
-            bound.
+        quota: bytes, in and out, that all ports of the user and all channels to destinations may carry in
+            `quota_every` seconds; None is no bound.
         destinations: where `-L`, `-D` and `-J` may lead.
         sessions: SSH connections at one time.
         accepted_risks: dangers that may be opened to anyone, by the names that refusals of `open` tell.
@@ -191,7 +193,7 @@ class Bind:
     Attributes:
         host: the address as the client gave it; "", "localhost" and "*" name none.
         port: 0 is any; a user who asks for any gets back one that no session of the user holds now.
-        grant: what the user may do.
+        grant: what the user may do; of a user in the ledger, what stands there counts instead.
         permitted: `permitlisten` of the key that was used (`host:port` as OpenSSH has them); None is no such
             option.
         held: ids of mappings that living sessions hold now: not to be given again for port 0.

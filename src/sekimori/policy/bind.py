@@ -15,7 +15,7 @@ from sekimori.model.decision import Made, Verb
 from sekimori.model.errors import Problem
 from sekimori.model.grantwords import format_size
 from sekimori.model.lease import LeaseProtocol, LeaseTerms
-from sekimori.model.lifetime import Lifetime, format_duration, format_instant
+from sekimori.model.lifetime import Lifetime, format_duration, tell_instant
 from sekimori.model.link import SSH_DOOR
 from sekimori.model.mapping import Hop, Mapping, Owner, OwnerKind, check_name
 from sekimori.model.source import LAN, Sources
@@ -47,6 +47,9 @@ def decide_bind(ask: Bind, case: Case) -> Made:
     actor = case.context.actor
     if actor.kind is not OwnerKind.KEY:
         raise Problem("not-permitted", what=cause("do-bind"), who=actor.label)
+    user = case.draft.users.get(actor.id)
+    if user is not None:  # it may have changed since it was asked
+        ask = replace(ask, grant=user.grant)
     _refuse_ungranted(ask, case)
     places = _places(ask, case)
     before = _standing(ask, places, case)
@@ -100,7 +103,7 @@ def _refuse_ungranted(ask: Bind, case: Case) -> None:
     actor, grant = case.context.actor, ask.grant
     user = case.draft.users.get(actor.id)
     if user is not None and user.expires_at is not None and user.expires_at <= case.now:
-        raise _refused(ask, cause("user-ended", when=format_instant(user.expires_at)), case)
+        raise _refused(ask, cause("user-ended", when=tell_instant(user.expires_at)), case)
     if not permits_listen(ask.permitted, ask.host, ask.port):
         raise _refused(ask, cause("bind-not-permitted", place=f"{ask.host or '*'}:{ask.port}"), case)
     if not grant.ports:

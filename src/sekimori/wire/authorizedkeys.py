@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
 from typing import Final
 
@@ -21,9 +21,10 @@ from sekimori.wire.errors import BadPacket
 from sekimori.wire.sshkeys import ALGORITHMS, RETIRED, SECURITY_KEYS, fingerprint, read_key_untrusted
 from sekimori.wire.sshpatterns import AddressPatterns, Place
 
-__all__ = ["AuthorizedKey", "KeyOptions", "parse_line", "parse_lines", "permits_listen"]
+__all__ = ["LEAST_RSA_BITS", "AuthorizedKey", "KeyOptions", "parse_line", "parse_lines", "permits_listen"]
 
 LEAST_RSA_BITS: Final = 2048
+"""Bits of an RSA key, at least. OpenSSH 9.2 takes 1024 (RequiredRSASize) unless it is told otherwise."""
 _MOST_PLACES: Final = 4096
 """SSH_AUTHOPT_PERMIT_MAX."""
 _SHOWN: Final = 60
@@ -46,8 +47,8 @@ class KeyOptions:
         sources: where the key may be used from; None is anywhere.
         expires_at: Unix seconds after which it is not accepted.
         certifies: the key signs certificates, and logs in nobody itself.
-        principals: of a key that certifies: one of these must stand in the certificate; None is the login
-            name.
+        principals: of a key that certifies: one of these must stand in the certificate; None is the name of
+            whose line it is.
         command: what OpenSSH would run in place of what the client asks for. Nothing is ever run here.
         no_touch: of a FIDO key: a signature without somebody's touch is enough.
         verify: of a FIDO key: the token must have verified its user.
@@ -105,12 +106,14 @@ class AuthorizedKey:
         algorithm: the kind of key, as `ssh-ed25519`.
         blob: the key as it goes over the wire; two lines with the same one are of the same key.
         comment: the rest of the line.
+        written: the options as they stand in the line.
     """
 
     options: KeyOptions
     algorithm: str
     blob: bytes
     comment: str = ""
+    written: str = field(default="", compare=False)
 
     @property
     def fingerprint(self) -> str:
@@ -157,17 +160,25 @@ def _parse(line: str, zone: tzinfo) -> AuthorizedKey:
     if "\0" in line or "\n" in line:
         raise Unreadable("key-none")
     options, key = "", line
-    if line.split(maxsplit=1)[:1] == [] or not _is_algorithm(line.split(maxsplit=1)[0]):
+    if not _is_algorithm(_cut(line)[0]):
         end = _end_of_options(line)
         options, key = line[:end], line[end:].strip(" \t")
     found = _read_options(options, zone)
-    algorithm, _, rest = key.partition(" ")
+    algorithm, rest = _cut(key)
     if not _is_algorithm(algorithm):
         raise Unreadable("key-none")
-    text, _, comment = rest.strip(" \t").partition(" ")
+    text, comment = _cut(rest)
     blob = _read_key(algorithm, text)
     _see_together(found, algorithm)
-    return AuthorizedKey(options=found, algorithm=algorithm, blob=blob, comment=comment.strip())
+    return AuthorizedKey(
+        options=found, algorithm=algorithm, blob=blob, comment=comment.strip(), written=options
+    )
+
+
+def _cut(text: str) -> tuple[str, str]:
+    """The first word, and what follows it (sshkey_read() takes spaces and tabs for blanks)."""
+    word, *rest = re.split("[ \t]+", text, maxsplit=1)
+    return word, rest[0] if rest else ""
 
 
 def _is_algorithm(word: str) -> bool:

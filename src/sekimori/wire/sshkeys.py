@@ -10,7 +10,7 @@ from typing import Final
 
 from sekimori.wire.errors import BadPacket
 
-__all__ = ["ALGORITHMS", "RETIRED", "SECURITY_KEYS", "fingerprint", "read_key_untrusted"]
+__all__ = ["ALGORITHMS", "RETIRED", "SECURITY_KEYS", "fingerprint", "measure_untrusted", "read_key_untrusted"]
 
 SECURITY_KEYS: Final = frozenset({"sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com"})
 """Keys in a FIDO token."""
@@ -46,10 +46,19 @@ def read_key_untrusted(algorithm: str, text: str) -> tuple[bytes, int]:
         blob = base64.b64decode(text.encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError) as error:
         raise BadPacket("not base64") from error
+    return blob, measure_untrusted(algorithm, blob)
+
+
+def measure_untrusted(algorithm: str, blob: bytes) -> int:
+    """The bits of an RSA key, once it is known that a blob is a whole key of `algorithm`; 0 of other kinds.
+
+    Raises:
+        BadPacket: it is not such a key, or something follows it.
+    """
     fields = _split_untrusted(blob)
     if not fields or fields[0] != algorithm.encode("ascii", "replace"):
         raise BadPacket("another kind of key")
-    return blob, _check_untrusted(algorithm, fields[1:])
+    return _check_untrusted(algorithm, fields[1:])
 
 
 def _check_untrusted(algorithm: str, fields: list[bytes]) -> int:

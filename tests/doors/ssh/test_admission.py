@@ -10,13 +10,16 @@ from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
 from sekimori.doors.ssh.admission import Admitted, Certificate, Roster
 from sekimori.doors.ssh.hostkey import load_host_key
 from sekimori.doors.ssh.keysource import FileKeys, KeyFile, file_user, rows_of
+from sekimori.doors.ssh.rosterframes import RosterReader, roster_frames
 from sekimori.doors.ssh.words import _LINES, line, opened_line, place_text
+from sekimori.model.errors import Problem
 from sekimori.model.grantwords import parse_grant
 from sekimori.model.mapping import Owner, OwnerKind
 from sekimori.model.user import Grant, User
@@ -36,9 +39,20 @@ def user(*lines: str, name: str = "alice", expires_at: int | None = None) -> Use
 
 
 def roster(*users: User, file: FileKeys = FileKeys(), grant: Grant | None = None) -> Roster:  # noqa: B008
-    found, problems = Roster.read(rows_of(users, file, grant), UTC)
+    found, problems = told(rows_of(users, file, grant))
     assert problems == []
     return found
+
+
+def told(rows: list[dict[str, Any]]) -> tuple[Roster, list[Problem]]:
+    """What the door's process makes of rows, and what it cannot read."""
+    frames, too_long = roster_frames(rows, [], "UTC")
+    assert not too_long
+    reader = RosterReader()
+    *before, found = map(reader.take, frames)
+    assert before == [None] * len(before)
+    assert found is not None
+    return found, reader.problems
 
 
 def admitted(found: Admitted | None) -> Admitted:
@@ -70,7 +84,7 @@ def test_the_first_line_that_fits_counts() -> None:
 
 
 def test_a_line_that_cannot_be_read_lets_nobody_in() -> None:
-    found, problems = Roster.read(rows_of([user(f"unheard-of {KEY}")], FileKeys(), None), UTC)
+    found, problems = told(rows_of([user(f"unheard-of {KEY}")], FileKeys(), None))
     assert found.admit(BLOB, HERE, NOW) is None
     assert [problem.code for problem in problems] == ["bad-key"]
 
@@ -100,7 +114,7 @@ CERTIFICATE = Certificate(
     ],
 )
 def test_certificates(options: str, changes: dict[str, object], comes_in: bool) -> None:
-    there = roster(user(f"{options} {KEY}".strip()))
+    there = roster(file=FileKeys((("ca-12345678", f"{options} {KEY}".strip()),)))
     certificate = replace(CERTIFICATE, **changes)  # type: ignore[arg-type]
     found = there.admit_certified(parse_line(OTHER).blob, certificate, "door", HERE, NOW)
     assert (found is not None) is comes_in
@@ -110,8 +124,19 @@ def test_certificates(options: str, changes: dict[str, object], comes_in: bool) 
         assert found.expires_at == NOW + 10
 
 
+def test_a_users_authority_lets_in_who_is_certified_as_the_user() -> None:
+    there = roster(user(f"cert-authority {KEY}"))
+    other = parse_line(OTHER).blob
+    for login in ("alice", "eve", "root"):
+        found = there.admit_certified(other, replace(CERTIFICATE, principals=("alice",)), login, HERE, NOW)
+        assert admitted(found).user == "alice"
+        for principals in (("eve",), ("root",), (login + "x",)):
+            certificate = replace(CERTIFICATE, principals=principals)
+            assert there.admit_certified(other, certificate, login, HERE, NOW) is None
+
+
 def test_what_certificate_and_line_leave() -> None:
-    there = roster(user(f"cert-authority,no-touch-required {KEY}"))
+    there = roster(user(f"cert-authority,no-touch-required {KEY}", name="door"))
     found = admitted(there.admit_certified(b"x", replace(CERTIFICATE, forwards=False), "door", HERE, NOW))
     assert not found.options.forwards
     assert not found.options.no_touch
@@ -187,6 +212,57 @@ def test_a_file_of_keys(guarded: Path) -> None:
     if os.geteuid() == 0:
         os.chown(path, 12345, 12345)
         assert "may change" in file.read().problems[0][1].title()
+
+
+def test_a_file_with_more_lines_than_it_may_have_lets_nobody_in(guarded: Path) -> None:
+    path = guarded / "keys"
+    path.write_text(f"{KEY} a\n" * 100_000)
+    path.chmod(0o600)
+    found = KeyFile(path, UTC).read()
+    assert found.lines == ()
+    assert "more than the 1M bytes" in found.problems[0][1].title()
+
+
+def test_of_very_many_lines_that_are_none_the_first_are_named(guarded: Path) -> None:
+    path = guarded / "keys"
+    path.write_text(f"{KEY} a\n" + "x\n" * 100_000)
+    path.chmod(0o600)
+    found = KeyFile(path, UTC).read()
+    assert len(found.lines) == 1
+    assert [number for number, _ in found.problems] == [*range(2, 103)]
+    assert "99899 more lines" in found.problems[-1][1].title()
+
+
+def test_a_file_of_keys_behind_a_link(guarded: Path) -> None:
+    path, link = guarded / "keys", guarded / "link"
+    path.write_text(f"{KEY} a\n")
+    path.chmod(0o600)
+    link.symlink_to(path)
+    assert len(KeyFile(link, UTC).read().lines) == 1
+    path.chmod(0o602)
+    assert "may change" in KeyFile(link, UTC).read().problems[0][1].title()
+    link.unlink()
+    link.symlink_to(link)
+    assert "symbolic links" in KeyFile(link, UTC).read().problems[0][1].title()
+
+
+def test_a_link_that_is_turned_elsewhere_once_it_was_looked_at(
+    guarded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, evil, link = guarded / "keys", tmp_path / "keys", tmp_path / "link"
+    good.write_text(f"{KEY} a\n")
+    good.chmod(0o600)
+    evil.write_text(f"{OTHER} eve\n")
+    link.symlink_to(good)
+    geteuid = os.geteuid
+
+    def turn() -> int:
+        link.unlink(missing_ok=True)
+        link.symlink_to(evil)
+        return geteuid()
+
+    monkeypatch.setattr("sekimori.doors.ssh.keysource.os.geteuid", turn)
+    assert [line for _, line in KeyFile(link, UTC).read().lines] == [f"{KEY} a"]
 
 
 def test_a_host_key_is_made_once(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import ipaddress
 import time
-from datetime import UTC
 
 import asyncssh
 import pytest
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sekimori.doors.ssh.admission import Roster
 from sekimori.doors.ssh.keysource import FileKeys, rows_of
 from sekimori.doors.ssh.proof import Proof
+from sekimori.doors.ssh.rosterframes import RosterReader, roster_frames
 from sekimori.model.user import Grant
 
 HERE = ipaddress.ip_address("192.0.2.1")
@@ -25,8 +25,11 @@ SK = "sk-ssh-ed25519@openssh.com"
 
 
 def roster(line: str) -> Roster:
-    found, problems = Roster.read(rows_of([], FileKeys((("alice", line),)), Grant()), UTC)
-    assert not problems
+    (frame,), _ = roster_frames(rows_of([], FileKeys((("alice", line),)), Grant()), [], "UTC")
+    reader = RosterReader()
+    found = reader.take(frame)
+    assert found is not None
+    assert not reader.problems
     return found
 
 
@@ -96,3 +99,23 @@ def test_tokens(options: str, flags: int, taken: bool) -> None:
 def test_bytes_that_are_no_key(blob: bytes) -> None:
     key = asyncssh.generate_private_key("ssh-ed25519").public_data
     assert Proof("door", blob, HERE).admit(roster(line_of(key, "ssh-ed25519")), time.time()) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "comes_in"),
+    [
+        ("ssh-rsa", 1024, False),
+        ("ssh-rsa", 2047, False),
+        ("ssh-rsa", 2048, True),
+        ("ssh-ed25519", 0, True),
+        ("ecdsa-sha2-nistp256", 0, True),
+        ("ssh-dss", 0, False),
+    ],
+)
+def test_certified_keys_are_held_to_what_others_are(kind: str, size: int, comes_in: bool) -> None:
+    authority = asyncssh.generate_private_key("ssh-ed25519")
+    key = asyncssh.generate_private_key(kind, key_size=size) if size else asyncssh.generate_private_key(kind)
+    certificate = authority.generate_user_certificate(key, "key", principals=["alice"])
+    there = roster(f"cert-authority {line_of(authority.public_data, 'ssh-ed25519')}")
+    found = Proof("alice", certificate.public_data, HERE).admit(there, time.time())
+    assert (found is not None) is comes_in

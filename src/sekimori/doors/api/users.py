@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any
@@ -11,7 +10,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field, StrictInt
 from starlette.responses import Response
 
-from sekimori.doors.api.answers import Instant, OutcomeBody
+from sekimori.doors.api.answers import Instant, OutcomeBody, ProblemBody
 from sekimori.doors.api.call import AdminCall, Call, ViewerCall, json_response
 from sekimori.doors.api.gateway import PlanQuery
 from sekimori.doors.api.render import Json
@@ -25,7 +24,7 @@ from sekimori.model.mapping import Owner, OwnerKind
 from sekimori.model.request import UNSAID
 from sekimori.model.user import Grant, PutUser, RemoveUser, User, check_user_name
 from sekimori.model.words import read_lifetime
-from sekimori.wire.authorizedkeys import AuthorizedKey, parse_line
+from sekimori.wire.authorizedkeys import parse_line
 
 __all__ = ["GrantTerms", "GrantView", "SessionView", "read_grant", "render_grant", "render_session", "router"]
 
@@ -60,7 +59,9 @@ class GrantTerms(Asked):
     limit_total: Text | None = Field(None, description="New flows of all sources, of each port.")
     max_connections: StrictInt | Text | None = Field(None, description="Flows of each port at one time.")
     quota: StrictInt | Text | None = Field(
-        None, description="Bytes, in and out, of all ports together; `none` is no bound.", examples=["10G"]
+        None,
+        description="Bytes, in and out, of all ports and channels together; `none` is no bound.",
+        examples=["10G"],
     )
     quota_every: Text | None = Field(None, description="In how long a time.", examples=["30d"])
     to: Text | list[Text] | None = Field(
@@ -128,10 +129,16 @@ class KeyBody(Written):
 class KeyView(BaseModel):
     """A public key that may come in."""
 
-    fingerprint: str = Field(examples=["SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU"])
+    fingerprint: str = Field(
+        description="Empty where there is a problem.",
+        examples=["SHA256:+DiY3wvvV6TuJJhbpZisF/zLDA0zPMSvHdkr4UvCOqU"],
+    )
     algorithm: str = Field(examples=["ssh-ed25519"])
     options: str = Field(description="As they were written; each narrows the grant.")
-    comment: str
+    comment: str = Field(description="Where there is a problem, the whole line.")
+    problem: ProblemBody | None = Field(
+        description="Why nobody comes in by it: an earlier version could read the line, and this one cannot."
+    )
 
 
 class SessionView(BaseModel):
@@ -214,7 +221,7 @@ async def add_key(name: Name, body: KeyBody, call: AdminCall) -> Response:
     async with call.desk.in_turn:
         user = _find(call, name)
         new = parse_line(body.key)
-        others = [line for line in user.keys if parse_line(line).blob != new.blob]
+        others = [line for line in user.keys if _blob(line) != new.blob]
         return await _put_keys(call, user, [*others, body.key.strip()], body.plan, body.why)
 
 
@@ -319,12 +326,21 @@ def _find(call: Call, name: str) -> User:
 
 
 def _find_key(user: User, fingerprint: str) -> str:
-    """The line of a key, by its fingerprint or the beginning of it."""
+    """The line of a key, by its fingerprint or the beginning of it; of one that cannot be read, by itself."""
     wanted = fingerprint.strip().removeprefix("SHA256:").rstrip("=")
-    prints = {line: parse_line(line).fingerprint.removeprefix("SHA256:") for line in user.keys}
-    found = [line for line, text in prints.items() if wanted and text.startswith(wanted)]
+    prints: dict[str, str] = {}
+    for line in user.keys:
+        try:
+            prints[line] = parse_line(line).fingerprint
+        except Problem:
+            prints[line] = line
+    found = [
+        line
+        for line, text in prints.items()
+        if line == fingerprint.strip() or (wanted and text.startswith(f"SHA256:{wanted}"))
+    ]
     if len(found) != 1:
-        known = ", ".join(f"SHA256:{text}" for text in prints.values())
+        known = ", ".join(prints.values())
         raise Problem("no-such-key", text=fingerprint, user=user.name, known=known)
     return found[0]
 
@@ -339,24 +355,31 @@ def _render_user(user: User, call: Call) -> Json:
         "managed_by": user.owner.id if user.owner.kind is OwnerKind.FILE else None,
         "created_at": format_instant(user.created_at),
         "expires_at": None if user.expires_at is None else format_instant(user.expires_at),
-        "keys": [_render_key(line) for line in user.keys],
+        "keys": [_render_key(line, call.language) for line in user.keys],
         "grant": render_grant(user.grant),
         "mappings": [mapping.name for mapping in snapshot.leases_of(owner)],
         "sessions": [render_session(each, call) for each in sessions],
     }
 
 
-def _render_key(line: str) -> dict[str, Any]:
-    key = parse_line(line)
+def _render_key(line: str, language: str) -> dict[str, Any]:
+    try:
+        key = parse_line(line)
+    except Problem as problem:
+        unread = {"fingerprint": "", "algorithm": "", "options": "", "comment": line}
+        return {**unread, "problem": problem.body(language)}
     return {
         "fingerprint": key.fingerprint,
         "algorithm": key.algorithm,
-        "options": _options_text(line, key),
+        "options": key.written,
         "comment": key.comment,
+        "problem": None,
     }
 
 
-def _options_text(line: str, key: AuthorizedKey) -> str:
-    """What stands before the kind of key. Options may hold anything but the key itself."""
-    before = line.rpartition(base64.b64encode(key.blob).decode())[0]
-    return before.strip().removesuffix(key.algorithm).strip()
+def _blob(line: str) -> bytes | None:
+    """The key of a line; None of one that cannot be read."""
+    try:
+        return parse_line(line).blob
+    except Problem:
+        return None

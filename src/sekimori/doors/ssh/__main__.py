@@ -12,6 +12,7 @@ import uvloop
 from sekimori.doors.ssh.process import serve
 from sekimori.host.descriptors import raise_descriptors
 from sekimori.host.log import configure_log
+from sekimori.host.memory import collect_seldom
 from sekimori.host.privileges import become, hide_memory, name_process, parse_user
 
 
@@ -25,6 +26,7 @@ def main() -> None:
         become(*options.user)
     hide_memory()  # it holds the host's private key
     os.chdir("/")
+    collect_seldom()
     uvloop.run(serve(socket.socket(fileno=options.control)))
 
 

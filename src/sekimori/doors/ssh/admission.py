@@ -8,7 +8,6 @@ from datetime import tzinfo
 from typing import Any, Final
 
 from sekimori.model.address import IPAddress, IPNetwork
-from sekimori.model.errors import Problem
 from sekimori.model.user import Grant
 from sekimori.wire.authorizedkeys import AuthorizedKey, KeyOptions, parse_line
 from sekimori.wire.sshkeys import fingerprint
@@ -28,16 +27,18 @@ class Row:
         key: the line.
         grant: what the user may do.
         expires_at: Unix seconds from which the user is let in no more; None is never.
+        principal: whom a certificate must be for where the line names nobody; None is the login name.
     """
 
     user: str
     key: AuthorizedKey
     grant: Grant
     expires_at: int | None = None
+    principal: str | None = None
 
     @classmethod
-    def from_document(cls, document: Mapping[str, Any], zone: tzinfo) -> Row:
-        """Read what `to_document` of `keysource` wrote.
+    def read(cls, document: Mapping[str, Any], grant: Grant, zone: tzinfo) -> Row:
+        """Read what `keysource.rows_of` wrote, but for the grant.
 
         Raises:
             Problem, KeyError, ValueError: it is no row. No one is let in by it.
@@ -45,8 +46,9 @@ class Row:
         return cls(
             user=document["user"],
             key=parse_line(document["line"], zone),
-            grant=Grant.from_document(document["grant"]),
+            grant=grant,
             expires_at=document["expires_at"],
+            principal=document["principal"],
         )
 
 
@@ -98,18 +100,12 @@ class Roster:
     rows: Mapping[bytes, tuple[Row, ...]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, documents: Iterable[Mapping[str, Any]], zone: tzinfo) -> tuple[Roster, Sequence[Problem]]:
-        """The roster of what the daemon told, and what of it could not be read."""
-        rows: dict[bytes, tuple[Row, ...]] = {}
-        problems: list[Problem] = []
-        for document in documents:
-            try:
-                row = Row.from_document(document, zone)
-            except Problem as problem:
-                problems.append(problem)
-                continue
-            rows[row.key.blob] = (*rows.get(row.key.blob, ()), row)
-        return cls(rows), problems
+    def of(cls, rows: Iterable[Row]) -> Roster:
+        """The roster of these rows; of those with the same key, the first counts first."""
+        by_key: dict[bytes, list[Row]] = {}
+        for row in rows:
+            by_key.setdefault(row.key.blob, []).append(row)
+        return cls({blob: tuple(some) for blob, some in by_key.items()})
 
     def knows(self, blob: bytes) -> bool:
         """Whether a key stands in some line, for whatever it is good."""
@@ -131,7 +127,8 @@ class Roster:
             options = row.key.options
             if not (options.certifies and _stands(row, address, now)):
                 continue
-            if not _is_valid(certificate, options.principals or (login,), address, now):
+            wanted = options.principals or (row.principal or login,)
+            if not _is_valid(certificate, wanted, address, now):
                 continue
             if None not in (options.command, certificate.command) and options.command != certificate.command:
                 continue

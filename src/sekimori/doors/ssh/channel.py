@@ -39,6 +39,7 @@ class Channel:
         self._loop = asyncio.get_running_loop()
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._answered = False
         self._loop.add_reader(sock.fileno(), self._read)
 
     def tell(self, message: dict[str, Any]) -> None:
@@ -81,13 +82,27 @@ class Channel:
     def _read(self) -> None:
         try:
             more = self._reader.read()
-            while not self.ended.is_set() and (frame := self._reader.next()) is not None:
-                self._take(*frame)
+            self._hear()
         except BlockingIOError:
             return
         except (BadFrameError, OSError):  # the daemon is gone, or of another mind: so do we go
             more = False
         if not more:
+            self.close()
+
+    def _hear(self) -> None:
+        """Take the frames that are there, up to an answer.
+
+        What was said after it may be about what it grants, and is heard once who asked has made that so.
+        """
+        while not (self._answered or self.ended.is_set()) and (frame := self._reader.next()) is not None:
+            self._take(*frame)
+
+    def _hear_on(self) -> None:
+        self._answered = False
+        try:
+            self._hear()
+        except BadFrameError:
             self.close()
 
     def _take(self, message: dict[str, Any], fds: list[int]) -> None:
@@ -100,6 +115,8 @@ class Channel:
         future = self._waiting.get(number)
         if future is not None and not future.done():
             future.set_result(message)
+            self._answered = True
+            self._loop.call_soon(self._hear_on)  # after the task that this wakes
 
     def _send(self) -> None:
         try:

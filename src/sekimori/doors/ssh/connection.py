@@ -48,7 +48,8 @@ DEADLINE: Final = 20.0
 
 _MOST_TRIES: Final = 10
 """Keys that may be tried in vain, and requests to log in beyond them (the first is `none`)."""
-_MOST_REQUESTS: Final = 64
+_MOST_REQUESTS: Final = 1024
+"""Requests that wait for an answer: ssh(1) asks for all its `-R` at once, and a session may have 1000."""
 _MOST_CHANNELS: Final = 4096
 
 _KEX: Final = (
@@ -299,6 +300,10 @@ class DoorConnection(SSHServerConnection):
             raise
 
 
+_LOCALE: Final = (b"LC_ALL", b"LC_MESSAGES", b"LANG")
+_LONGEST_LOCALE: Final = 64
+
+
 # asyncssh looks handlers up by the packet's kind, and not by their names.
 DoorConnection._packet_handlers = {
     **SSHServerConnection._packet_handlers,
@@ -316,7 +321,13 @@ class SessionChannel(SSHServerChannel[str]):
 
     def __init__(self, conn: DoorConnection, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(conn, loop, True, False, False, 0, 0, "utf-8", "replace", WINDOW, PACKET)
-        self.language = "en"
+        self._locale: dict[bytes, bytes] = {}
+
+    @property
+    def language(self) -> str:
+        """`en` or `ja`, by the client's locale: what is set and stands first counts (locale(7))."""
+        locale = next(filter(None, map(self._locale.get, _LOCALE)), b"")
+        return "ja" if locale.lower().startswith(b"ja") else "en"
 
     def forsake(self) -> None:
         """It was never opened."""
@@ -325,9 +336,9 @@ class SessionChannel(SSHServerChannel[str]):
     def _process_env_request(self, packet: SSHPacket) -> bool:
         name, value = packet.get_string(), packet.get_string()
         packet.check_end()
-        if name not in (b"LC_ALL", b"LC_MESSAGES", b"LANG"):
+        if name not in _LOCALE:
             return False
-        self.language = "ja" if value.lower().startswith(b"ja") else self.language
+        self._locale[name] = value[:_LONGEST_LOCALE]
         return True
 
 

@@ -100,7 +100,7 @@ class Delivery:
                 raise DialFailed("timed_out") from None
             raise
         visit.began()
-        return Dialled(theirs, on_aborted=pump.abort)
+        return Dialled(theirs, on_aborted=None if pump.is_over else pump.abort)
 
 
 class _Visit:

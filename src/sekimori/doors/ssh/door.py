@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,9 @@ from sekimori.doors.ssh.holding import DOOR, Holding
 from sekimori.doors.ssh.hostkey import HostKey, load_host_key
 from sekimori.doors.ssh.keysource import FileKeys, KeyFile, rows_of
 from sekimori.doors.ssh.places import Places
+from sekimori.doors.ssh.rosterframes import MOST, roster_frames
+from sekimori.doors.ssh.tally import Accounts, Tally
+from sekimori.doors.ssh.words import plain
 from sekimori.gate.devices import Inside
 from sekimori.gate.ports import Gate
 from sekimori.host.child import Child, start
@@ -27,6 +30,7 @@ from sekimori.model.decision import Made, Verb
 from sekimori.model.door import Door
 from sekimori.model.errors import Problem
 from sekimori.model.events import Committed
+from sekimori.model.grantwords import format_size
 from sekimori.model.link import SSH_DOOR
 from sekimori.model.linkfacts import SshFacts, SshSession
 from sekimori.model.mapping import Mapping as PortMapping
@@ -79,6 +83,7 @@ class SshDoor:
         inside: what is known of this machine.
         carriers: who hands over those that come to a port.
         presence: who is told whose clients are there.
+        accounts: who keeps the users' quotas.
         user: UID and GID that the process becomes; None where we are not root.
         exempt: prefixes that failed logins cost nothing.
     """
@@ -91,6 +96,7 @@ class SshDoor:
         *,
         carriers: Carriers,
         presence: Presence,
+        accounts: Accounts,
         user: tuple[int, int] | None,
         exempt: tuple[str, ...] = (),
     ) -> None:
@@ -98,6 +104,8 @@ class SshDoor:
         self._inside = inside
         self._carriers = carriers
         self._presence = presence
+        self._accounts = accounts
+        self._tally = Tally(accounts)
         self._options = [] if user is None else ["--user", f"{user[0]}:{user[1]}"]
         self._exempt = exempt
         self._zone = local_zone()
@@ -111,7 +119,11 @@ class SshDoor:
         self._process: Child | None = None
         self._is_ready = False
         self._sessions: dict[int, SshSession] = {}
-        self._roster: dict[str, Any] = {}
+        self._next = 1
+        self._told: object = None
+        self._roster: Sequence[dict[str, Any]] = ()
+        self._untold: dict[str, Problem] = {}
+        self._used_up: list[str] = []
         self._broken: dict[str, Problem] = {}
 
     async def run(self) -> None:
@@ -135,7 +147,7 @@ class SshDoor:
 
     def problems(self) -> Mapping[str, Problem]:
         """Why it does not answer, by place; and what is wrong with its file of keys, by its path."""
-        found = {**self._places.problems, **self._broken}
+        found = {**self._places.problems, **self._broken, **self._untold}
         path = self._setting.authorized_keys
         return found | {f"{path}:{number}" if number else path: each for number, each in self._keys.problems}
 
@@ -182,10 +194,24 @@ class SshDoor:
         own = {str(each) for each in network.own}
         own |= {str(prefix) for lan in network.lans for prefix in lan.prefixes}
         own |= {str(prefix) for wan in network.wans for prefix in wan.on_link}
-        roster = {"op": "roster", "rows": rows, "own": sorted(own), "zone": self._zone}
-        if roster != self._roster:
-            self._roster = roster
-            self._tell(roster)
+        self._tell_roster(rows, sorted(own))
+        known = {*self._inside.snapshot().users, *self._keys.users}
+        used_up = sorted(known.intersection(self._accounts.used_up()))
+        if used_up != self._used_up:
+            self._used_up = used_up
+            self._tell({"op": "used_up", "users": used_up})
+
+    def _tell_roster(self, rows: list[dict[str, Any]], own: list[str]) -> None:
+        if (rows, own) == self._told:
+            return
+        self._told = rows, own
+        self._roster, too_long = roster_frames(rows, own, self._zone)
+        why = cause("key-row-large", most=format_size(MOST))
+        self._untold = {row["user"]: Problem("bad-key", text=plain(row["line"]), why=why) for row in too_long}
+        for user, problem in self._untold.items():
+            _log.warning("keys_not_used", user=user, why=problem.title())
+        for frame in self._roster:
+            self._tell(frame)
 
     def _grant_of(self, user: str) -> Grant | None:
         known = self._inside.snapshot().users.get(user)
@@ -253,7 +279,8 @@ class SshDoor:
         try:
             self._process, self._is_ready = process, False
             assert self._key is not None
-            self._tell({"op": "start", "host_keys": [self._key.private], "exempt": list(self._exempt)})
+            start_with = {"host_keys": [self._key.private], "exempt": list(self._exempt), "first": self._next}
+            self._tell({"op": "start", **start_with})
             await self._carriers.attach(
                 SSH_DOOR,
                 lambda index, sock: process.tell({"op": "worker", "index": index}, [sock.detach()]),
@@ -263,6 +290,7 @@ class SshDoor:
         finally:
             self._process, self._is_ready = None, False
             gone, self._sessions = [*self._sessions], {}
+            self._tally.clear()
             await process.end()
             for number in gone:
                 await self._holding.leave(number)
@@ -282,29 +310,35 @@ class SshDoor:
             case "ready":
                 self._is_ready = True
                 self._broken.clear()
-                self._tell(self._roster)
+                for part in self._roster:
+                    self._tell(part)
+                self._tell({"op": "used_up", "users": self._used_up})
                 for key, sock in self._places.sockets.items():
                     self._opened(key, sock)
             case "sessions":
                 self._sessions = {row["session"]: _read_session(row) for row in frame["sessions"]}
+                self._next = max((self._next, *(number + 1 for number in self._sessions)))
+                for row in frame["sessions"]:
+                    self._tally.told(row)
             case "gone":
+                self._tally.gone(frame)
                 self._sessions.pop(frame["session"], None)
                 tasks.create_task(self._holding.leave(frame["session"]))
-            case "bind":
-                tasks.create_task(self._bind(frame))
-            case "unbind":
-                tasks.create_task(self._unbind(frame))
+            case "bind" if self._process is not None:
+                tasks.create_task(self._bind(frame, self._process))
+            case "unbind" if self._process is not None:
+                tasks.create_task(self._unbind(frame, self._process))
 
-    async def _bind(self, frame: dict[str, Any]) -> None:
+    async def _bind(self, frame: dict[str, Any], process: Child) -> None:
         try:
-            mapping = await self._holding.bind(frame, self._sessions.__contains__)
+            mapping = await self._holding.bind(frame, lambda session: session in self._sessions)
         except Problem as problem:
             _log.info("refused", user=frame["user"], port=frame["port"], why=problem.title())
-            self._tell(_refusal(frame["n"], problem))
+            process.tell(_refusal(frame["n"], problem))
             return
         generation = mapping.lease.generation if mapping.lease is not None else 0
         facts = self._facts_of(mapping)
-        self._tell(
+        process.tell(  # not to another that began meanwhile, which has asked something else by this number
             {
                 "op": "bound",
                 "n": frame["n"],
@@ -315,12 +349,12 @@ class SshDoor:
             }
         )
 
-    async def _unbind(self, frame: dict[str, Any]) -> None:
+    async def _unbind(self, frame: dict[str, Any], process: Child) -> None:
         try:
             await self._holding.unbind(frame)
         except Problem as problem:
             _log.warning("not_unbound", mapping=frame["id"], why=problem.title())
-        self._tell({"op": "unbound", "n": frame["n"]})
+        process.tell({"op": "unbound", "n": frame["n"]})
 
     def _facts_of(self, mapping: PortMapping) -> dict[str, Any]:
         """What a user is told of a port: where from outside, who may come, until when."""

@@ -13,6 +13,7 @@ from sekimori.gate.devices import Inside
 from sekimori.gate.ports import Gate
 from sekimori.model.actual import State
 from sekimori.model.address import IpProtocol
+from sekimori.model.causes import cause
 from sekimori.model.errors import Problem, not_applied
 from sekimori.model.link import client_away
 from sekimori.model.mapping import Mapping as PortMapping
@@ -93,21 +94,14 @@ class Holding:
             Problem: why not; nothing was changed.
         """
         session, user = int(frame["session"]), str(frame["user"])
-        grant = self._grant_of(user)
-        if grant is None:
-            raise Problem("no-such-user", name=user, near="")
-        ask = Bind(
-            host=str(frame["host"]),
-            port=int(frame["port"]),
-            grant=grant,
-            permitted=None if frame["permitted"] is None else tuple(frame["permitted"]),
-            description=str(frame["description"]),
-            protocol=IpProtocol.UDP if frame["protocol"] == "udp" else IpProtocol.TCP,
-        )
         async with self._turns.setdefault(user, asyncio.Lock()):
+            grant = self._grant_of(user)
+            if grant is None:
+                raise Problem("no-such-user", name=user, near="")
+            ask = _ask(frame, grant)
             self._asking[session] = user, ask.port
             try:
-                mapping = await self._obtain(ask, user)
+                mapping = self._still_there(await self._obtain(ask, user), ask, user)
                 self._held[mapping.id] = _Held(session, user, _generation(mapping))
             finally:
                 del self._asking[session]
@@ -130,9 +124,10 @@ class Holding:
 
     async def leave(self, session: int) -> None:
         """A session is gone: what it held stays its user's for a while."""
-        for key in self.held_by(session):
-            held = self._held.pop(key)
-            self._look_again([key])
+        # All at once: while one is let go, others may be taken by a session that has come back.
+        gone = {key: self._held.pop(key) for key in self.held_by(session)}
+        self._look_again(gone)
+        for key, held in gone.items():
             await self._keep(key, held)
 
     async def settle(self) -> None:
@@ -170,6 +165,16 @@ class Holding:
                 return
             raise not_applied(mapping.name, status.problem)
 
+    def _still_there(self, opened: PortMapping, ask: Bind, user: str) -> PortMapping:
+        """What was opened, as it stands now: of what others did to it meanwhile nobody was told."""
+        mapping = self._inside.snapshot().get(opened.id)
+        if mapping is None:
+            who = Owner(OwnerKind.KEY, user).label
+            raise Problem("bind-refused", port=ask.port or "0", who=who, why=cause("bind-closed"))
+        if mapping.paused:
+            raise Problem("lease-paused", name=mapping.name)
+        return mapping
+
     async def _keep(self, key: str, held: _Held) -> None:
         grant = self._grant_of(held.user)
         try:
@@ -187,6 +192,17 @@ class Holding:
 
     def _ports_of(self, user: str) -> Iterable[PortMapping]:
         return self._inside.snapshot().leases_of(Owner(OwnerKind.KEY, user))
+
+
+def _ask(frame: Mapping[str, Any], grant: Grant) -> Bind:
+    return Bind(
+        host=str(frame["host"]),
+        port=int(frame["port"]),
+        grant=grant,
+        permitted=None if frame["permitted"] is None else tuple(frame["permitted"]),
+        description=str(frame["description"]),
+        protocol=IpProtocol.UDP if frame["protocol"] == "udp" else IpProtocol.TCP,
+    )
 
 
 def _generation(mapping: PortMapping) -> int:

@@ -1,9 +1,13 @@
 """The process of the SSH door: everything that all its connections share.
 
 Frames (`host.frames`), from the daemon:
-  {"op":"start","host_keys":["-----BEGIN OPENSSH…"],"exempt":["127.0.0.0/8"]}
+  {"op":"start","host_keys":["-----BEGIN OPENSSH…"],"exempt":["127.0.0.0/8"],"first":1}, where `first` is the
+    number of the first session: no process of a door uses one again
   {"op":"listen","key":"192.168.1.1:2222"} and a listening socket; {"op":"unlisten","key":…}
-  {"op":"roster","rows":[{"user","line","grant","expires_at"}],"own":["192.168.1.0/24"],"zone":"Asia/Tokyo"}
+  {"op":"roster","part":0,"last":true,"grants":[{…}],"rows":[{"user","line","grant":0,"expires_at","principal"}],
+    "own":["192.168.1.0/24"],"zone":"Asia/Tokyo"} (`rosterframes`): it counts once its last part is there
+  {"op":"used_up","users":["bob"]}, all that have used up their quota: before the first `listen`, and whenever
+    they are others
   {"op":"worker","index":0} and the carrier's end of a channel to a relay worker
   {"op":"bound","n":3,"id":"m7","generation":2,"port":8080,"facts":{"place","sources","until","again"}}
   {"op":"refused","n":3,"title":{"en","ja"},"fix":{"en","ja"}}; {"op":"unbound","n":4}
@@ -14,7 +18,7 @@ and to the daemon:
   {"op":"bind","n":3,"session":5,"user","protocol","host","port","permitted","description"}
   {"op":"unbind","n":4,"session":5,"id":"m7","generation":2}
   {"op":"sessions","sessions":[{"session","user","fingerprint","address","port","since","client",…}]}
-  {"op":"gone","session":5}
+  {"op":"gone","session":5,"user","bytes_in","bytes_out"}, the last figures of one that ended
 """
 
 from __future__ import annotations
@@ -26,10 +30,8 @@ import socket
 import time
 from asyncio import TaskGroup
 from collections.abc import Mapping
-from datetime import tzinfo
 from itertools import count
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import structlog
 from asyncssh import ConnectionLost
@@ -41,6 +43,7 @@ from sekimori.doors.ssh.delivery import Delivery
 from sekimori.doors.ssh.entrance import Entrance
 from sekimori.doors.ssh.liveness import watch
 from sekimori.doors.ssh.penalties import Penalties
+from sekimori.doors.ssh.rosterframes import RosterReader
 from sekimori.doors.ssh.session import Opened, Session
 from sekimori.doors.ssh.words import Line, line, opened_line, plain
 from sekimori.model.address import IPNetwork
@@ -51,6 +54,8 @@ _MOST_SESSIONS: Final = 1000
 _SILENT: Final = 3.0
 """Seconds of silence after which a session gives way to another of its user, where there are too many."""
 _TELL: Final = 1.0
+_MOST_TOLD: Final = 20
+"""Keys that cannot be used and are named in the log, of one roster."""
 
 _log = structlog.get_logger("ssh")
 
@@ -70,13 +75,15 @@ class _House:
     def __init__(self, control: socket.socket, tasks: TaskGroup) -> None:
         self.roster = Roster()
         self.own: tuple[IPNetwork, ...] = ()
+        self.used_up: frozenset[str] = frozenset()
+        self._reader = RosterReader()
         self.delivery = Delivery()
         self.channel = Channel(control, self._heed)
         self._tasks = tasks
         self._entrance: Entrance | None = None
         self._running: list[asyncio.Task[None]] = []
         self._sessions: dict[int, Session] = {}
-        self._numbers = count(1)
+        self._numbers = count(1)  # until `start` says otherwise
         self._told: list[dict[str, Any]] = []
 
     def close(self) -> None:
@@ -100,6 +107,8 @@ class _House:
                 self._entrance.unlisten(frame["key"])
             case "roster":
                 self._take_roster(frame)
+            case "used_up":
+                self._take_used_up(frozenset(frame["users"]))
             case "worker" if fds:
                 self.delivery.add_worker(frame["index"], socket.socket(fileno=fds.pop(0)))
             case "ping":
@@ -112,6 +121,7 @@ class _House:
             os.close(fd)
 
     async def _start(self, frame: dict[str, Any]) -> None:
+        self._numbers = count(frame["first"])
         keys = [text.encode() for text in frame["host_keys"]]
         exempt = tuple(map(ipaddress.ip_network, frame.get("exempt", ())))
         options = await asyncio.to_thread(make_options, keys, self._make_session)
@@ -122,14 +132,25 @@ class _House:
         self.channel.tell({"op": "ready"})
 
     def _take_roster(self, frame: Mapping[str, Any]) -> None:
-        zone: tzinfo = ZoneInfo(frame["zone"])
-        self.own = tuple(map(ipaddress.ip_network, frame["own"]))
-        self.roster, problems = Roster.read(frame["rows"], zone)
-        for problem in problems:
+        roster = self._reader.take(frame)
+        if roster is None:
+            self.channel.tell({"op": "ping"})  # a sign of life: with a long roster this takes seconds
+            return
+        self.roster, self.own = roster, tuple(map(ipaddress.ip_network, frame["own"]))
+        problems = self._reader.problems
+        for problem in problems[:_MOST_TOLD]:
             _log.warning("key_not_used", why=problem.title())
+        if len(problems) > _MOST_TOLD:
+            _log.warning("keys_not_used", more=len(problems) - _MOST_TOLD)
         now = time.time()
         for session in [*self._sessions.values()]:
             session.judge_again(now)
+
+    def _take_used_up(self, users: frozenset[str]) -> None:
+        changed, self.used_up = self.used_up ^ users, users
+        for session in [*self._sessions.values()]:
+            if session.admitted.user in changed:
+                session.judge_quota()
 
     def _end(self, mapping_id: str, why: str) -> None:
         holder = self.delivery.release(mapping_id)
@@ -186,7 +207,9 @@ class _House:
         _log.info(
             "left", user=session.admitted.user, source=str(session.address), why=plain(str(error or ""))
         )
-        self.channel.tell({"op": "gone", "session": session.number})
+        told = session.facts()
+        last = {key: told[key] for key in ("session", "user", "bytes_in", "bytes_out")}
+        self.channel.tell({"op": "gone", **last})
         self._tell()
 
     async def bind(self, session: Session, protocol: str, host: str, port: int) -> Opened | Mapping[str, Any]:
@@ -211,7 +234,8 @@ class _House:
         if answer["op"] != "bound":
             return answer
         opened = Opened(answer["id"], answer["generation"], host, answer["port"], answer["facts"], protocol)
-        self.delivery.hold(session, opened)
+        if not session.is_over:  # else the daemon keeps it for who comes back
+            self.delivery.hold(session, opened)
         return opened
 
     async def unbind(self, session: Session, opened: Opened) -> None:

@@ -14,7 +14,9 @@ from asyncssh.public_key import (
 
 from sekimori.doors.ssh.admission import Admitted, Certificate, Roster
 from sekimori.model.address import IPAddress
-from sekimori.wire.authorizedkeys import KeyOptions
+from sekimori.wire.authorizedkeys import LEAST_RSA_BITS, KeyOptions
+from sekimori.wire.errors import BadPacket
+from sekimori.wire.sshkeys import measure_untrusted
 
 __all__ = ["Proof"]
 
@@ -83,9 +85,26 @@ class Proof:
             return None
         if shown._cert_type != CERT_TYPE_USER or _kind(_signature(shown, self._data)) not in _SIGNATURES:
             return None
+        if _is_weak(shown.key):
+            return None
         self._key = shown.key
         certificate = _read(shown)
         return roster.admit_certified(shown.key.public_data, certificate, self._login, self._address, now)
+
+
+def _is_weak(key: SSHKey) -> bool:
+    """Whether no line could have a certified key: RSA of few bits, or a kind that is not taken.
+
+    sshd 9.2 holds certified keys to RequiredRSASize as it does others (auth2-pubkey.c, userauth_pubkey();
+    tried: `refusing RSA-CERT key: Invalid key length`), but not the keys that certify. Those stand in a line
+    here, and are held to it there.
+    """
+    algorithm = key.algorithm.decode()
+    try:
+        bits = measure_untrusted(algorithm, key.public_data)
+    except BadPacket:
+        return True
+    return algorithm == "ssh-rsa" and bits < LEAST_RSA_BITS
 
 
 def _read(shown: SSHOpenSSHCertificate) -> Certificate:

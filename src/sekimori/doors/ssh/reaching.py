@@ -27,8 +27,10 @@ class Forbidden(Exception):  # noqa: N818 - it says what is so
     """The destination may not be reached; nothing was looked up of one that no address could help."""
 
 
-async def connect(host: str, port: int, judge: Judge, kind: socket.SocketKind) -> socket.socket:
-    """A connected socket that does not block: a stream, or of datagrams.
+async def connect(
+    host: str, port: int, judge: Judge, kind: socket.SocketKind
+) -> tuple[socket.socket, IPAddress]:
+    """A connected socket that does not block, a stream or of datagrams, and the address that it leads to.
 
     Raises:
         Forbidden: the name or all its addresses are not allowed.
@@ -69,13 +71,15 @@ async def _look_up(host: str) -> list[IPAddress]:
     return list(dict.fromkeys(ipaddress.ip_address(str(each[4][0]).partition("%")[0]) for each in found))
 
 
-async def _first(places: list[IPAddress], port: int, kind: socket.SocketKind) -> socket.socket:
+async def _first(
+    places: list[IPAddress], port: int, kind: socket.SocketKind
+) -> tuple[socket.socket, IPAddress]:
     """Connected to the first of these that accepts."""
     failure: OSError = OSError("no address")
     for place in places:
         try:
             async with asyncio.timeout(_ATTEMPT):
-                return await _dial(place, port, kind)
+                return await _dial(place, port, kind), place
         except OSError as error:  # TimeoutError is one
             failure = error
     raise failure

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import asyncssh
 from asyncssh import SSHServerChannel
-from asyncssh.constants import (
-    DISC_BY_APPLICATION,
-)
+from asyncssh.constants import DISC_BY_APPLICATION
 
 from sekimori.doors.ssh.admission import Admitted, Roster
 from sekimori.doors.ssh.connection import DoorConnection
@@ -20,7 +18,7 @@ from sekimori.doors.ssh.outward import Outward
 from sekimori.doors.ssh.proof import Proof
 from sekimori.doors.ssh.subsystem import Desk, Peers
 from sekimori.doors.ssh.terminal import Terminal
-from sekimori.doors.ssh.words import Line, line, opened_line, place_text, refused_line
+from sekimori.doors.ssh.words import Line, line, opened_line, place_text, quota_line, refused_line
 from sekimori.host.sshline import Line as Wire
 from sekimori.model.address import IPAddress, IPNetwork
 from sekimori.model.causes import cause
@@ -32,6 +30,7 @@ __all__ = ["Hall", "Opened", "Session"]
 _MOST_PORTS: Final = 1000
 _PARTING: Final = 1.0
 """Seconds in which a client that leaves in order closes its channels first, and the connection then."""
+_LONGEST_HOST: Final = 255
 _MOST_TERMINALS: Final = 10
 _MOST_REMEMBERED: Final = 20
 """Refusals that are shown to a terminal that opens after them."""
@@ -79,6 +78,11 @@ class Hall(Protocol):
     @property
     def own(self) -> tuple[IPNetwork, ...]:
         """The networks of this machine."""
+        ...
+
+    @property
+    def used_up(self) -> Collection[str]:
+        """Users who have used up their quota."""
         ...
 
     def keyed(self, session: Session) -> None:
@@ -168,6 +172,11 @@ class Session(asyncssh.SSHServer):
         return self._hall.own
 
     @property
+    def is_used_up(self) -> bool:
+        """Whether the user has used up the quota (`Reacher.is_used_up`)."""
+        return self.admitted.grant.quota is not None and self.admitted.user in self._hall.used_up
+
+    @property
     def admitted(self) -> Admitted:
         """Who has logged in."""
         assert self.conn.admitted is not None
@@ -202,6 +211,13 @@ class Session(asyncssh.SSHServer):
                 self.drop(opened, line("ended", place=opened.place, why=line("ended-closed")))
                 self.conn.create_task(self._hall.unbind(self, opened))
         self.outward.judge_again()
+
+    def judge_quota(self) -> None:
+        """The user's quota has just been used up, or there is some of it again."""
+        self.outward.judge_again()
+        grant = self.admitted.grant
+        if grant.quota is not None:
+            self.show(quota_line("quota-used" if self.is_used_up else "quota-anew", grant))
 
     def end(self, why: Line) -> None:
         """End the connection, and say why."""
@@ -263,6 +279,10 @@ class Session(asyncssh.SSHServer):
         if not isinstance(answer, Opened):
             self.note(refused_line(place, answer))
             return None
+        if not self.admitted.options.allows_listen(host, port):  # the key was narrowed meanwhile
+            await self._hall.unbind(self, answer)
+            self.note(line("ended", place=answer.place, why=line("ended-closed")))
+            return None
         answer.desk = desk
         self.ports[protocol, host, answer.port] = answer
         self.show(opened_line("opened", answer.facts))
@@ -278,6 +298,8 @@ class Session(asyncssh.SSHServer):
 
     def _why_not_listen(self, host: str, port: int) -> Problem | None:
         who = self.admitted.user
+        if len(host) > _LONGEST_HOST or not host.isprintable():  # it would stand in logs and on terminals
+            return Problem("bind-refused", port=port, who=who, why=cause("not-an-address"))
         if not self.admitted.options.allows_listen(host, port):
             why = cause("bind-not-permitted", place=place_text(host, port))
             return Problem("bind-refused", port=port, who=who, why=why)
@@ -328,6 +350,8 @@ class Session(asyncssh.SSHServer):
     def standing(self) -> Iterable[Line]:
         """How things are now (`Sight.standing`)."""
         yield line("hello", user=self.admitted.user)
+        if self.is_used_up:
+            yield quota_line("quota-used", self.admitted.grant)
         yield from (opened_line("opened", each.facts) for each in self.ports.values())
         yield from self._refused
         yield from (line("opening", port=place_text(*key[1:])) for key in sorted(self._opening))

@@ -14,9 +14,9 @@ from typing import Any, Final, Protocol
 from asyncssh import ChannelOpenError
 from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
 
-from sekimori.doors.ssh.outward import Outward
+from sekimori.doors.ssh.outward import Exchange, Outward
 from sekimori.host.carrier import Dial, DialFailed, Dialled
-from sekimori.host.sshdatagrams import DatagramPump, record_pair
+from sekimori.host.sshdatagrams import MOST_UNSENT, DatagramPump, record_pair
 from sekimori.host.sshline import Line as Wire
 from sekimori.wire.errors import BadPacket
 from sekimori.wire.linkframes import (
@@ -80,9 +80,9 @@ class Peers:
         """Announce somebody at a desk, and keep what they send until they are taken.
 
         Raises:
-            DialFailed: too many wait already.
+            DialFailed: too many wait already, or the client does not read of those who came before.
         """
-        if len(self._waiting) >= _MOST_WAITING:
+        if len(self._waiting) >= _MOST_WAITING or not desk.has_room:
             raise DialFailed("other")
         ours, theirs = record_pair()
         number = next(self._numbers)
@@ -119,7 +119,7 @@ class Desk:
         self._records = Records()
         self._opening: Opening | None = None
         self._pump: DatagramPump | None = None
-        self._early: list[bytes] = []
+        self._early = bytearray()
         self._is_closed = False
 
     def feed(self, data: bytes) -> None:
@@ -128,8 +128,9 @@ class Desk:
             self._pump.feed(data)
             return
         if self._opening is not None:
-            self._early.append(data)
-            if sum(map(len, self._early)) > _MOST_EARLY:
+            self._early += data
+            if len(self._early) > _MOST_EARLY:
+                self._early.clear()
                 self._refuse("other")
             return
         record = next(self._records.feed_untrusted(data), None)
@@ -140,8 +141,13 @@ class Desk:
         except BadPacket:
             self._refuse("other")
             return
-        self._early.append(self._records.rest())
+        self._early += self._records.rest()
         self._visitor.start(self._open(self._opening))
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the client reads what it is told, by what waits to be sent."""
+        return int(self._chan.get_write_buffer_size()) + self._visitor.wire.waiting <= MOST_UNSENT
 
     def announce(self, peer: Announced) -> None:
         """Tell the client that somebody sent to its port."""
@@ -165,29 +171,35 @@ class Desk:
                 if sock is None:
                     self._refuse("refused")
                 else:
-                    self._carry(sock)
+                    self._take(sock)
             case ListenUdp():
                 port = await self._visitor.listen_for_datagrams(opening.host, opening.port, self)
                 if port is None:
                     self._refuse("prohibited")
-                elif not self._is_closed:
+                elif self._is_closed:  # it was not open yet when that was told
+                    await self._visitor.unlisten_for_datagrams(self)
+                else:
                     self._answer(Answer(port=port))
 
     async def _dial(self, opening: DialUdp) -> None:
         try:
-            self._carry(await self._visitor.outward.reach_by_datagrams(opening.host, opening.port))
+            reached = await self._visitor.outward.reach_by_datagrams(opening.host, opening.port)
         except ChannelOpenError as error:
             self._refuse("prohibited" if error.code == OPEN_ADMINISTRATIVELY_PROHIBITED else "unreachable")
+            return
+        self._carry(reached, lambda: reached.begin(self._chan, self._visitor.wire))
 
-    def _carry(self, sock: socket.socket) -> None:
+    def _take(self, sock: socket.socket) -> None:
+        self._carry(sock, lambda: DatagramPump(sock, self._chan, self._visitor.wire, lambda: None))
+
+    def _carry(self, found: socket.socket | Exchange, begin: Callable[[], DatagramPump]) -> None:
         if self._is_closed or self._chan.is_closing():
-            sock.close()
+            found.close()
             return
         self._answer(Answer())
-        self._pump = DatagramPump(sock, self._chan, self._visitor.wire, lambda: None)
-        early, self._early = self._early, []
-        for data in early:
-            self._pump.feed(data)
+        self._pump = begin()
+        early, self._early = bytes(self._early), bytearray()
+        self._pump.feed(early)
 
     def _answer(self, answer: Answer) -> None:
         self._chan.write(pack_record(answer.to_bytes()))

@@ -7,8 +7,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from sekimori.model.causes import in_language
+from sekimori.model.grantwords import format_size
+from sekimori.model.lifetime import format_duration
+from sekimori.model.user import Grant
 
-__all__ = ["Line", "line", "opened_line", "place_text", "plain", "refused_line"]
+__all__ = ["Line", "line", "opened_line", "place_text", "plain", "quota_line", "refused_line"]
 
 Line = Mapping[str, str]
 """One line by language: `en` and `ja`."""
@@ -43,6 +46,18 @@ _LINES: Final[dict[str, tuple[str, str]]] = {
         "{place} へはここから接続できません",
     ),
     "failed-reach": ("{place} cannot be reached: {why}", "{place} へ接続できません: {why}"),
+    "refused-quota": (
+        "{place} may not be reached: the {quota} of every {every} are used up",
+        "{place} へは接続できません: {every} あたり {quota} の転送量を使い切りました",
+    ),
+    "quota-used": (
+        "Your {quota} of every {every} are used up: no ports and no connections until that time is over.",
+        "{every} あたり {quota} の転送量を使い切りました。期間が改まるまで、ポートも接続も使えません。",
+    ),
+    "quota-anew": (
+        "You may carry {quota} in {every} again.",
+        "また {every} で {quota} を転送できます。",
+    ),
     "cancelled": ("{place} is closed, as you asked", "{place} を求めに応じて閉じました"),
     "lost": (
         "{place} is now held by a newer session of yours, from {source}",
@@ -96,6 +111,12 @@ def opened_line(key: str, facts: Mapping[str, Any]) -> Line:
         until = _instant_text(facts["until"])
     was: object = line("taken-back") if facts.get("again") else ""
     return line(key, place=facts["place"], sources=_sources_text(facts["sources"]), until=until, was=was)
+
+
+def quota_line(key: str, grant: Grant, **facts: object) -> Line:
+    """A line about the quota of a grant that has one."""
+    assert grant.quota is not None
+    return line(key, quota=format_size(grant.quota), every=format_duration(grant.quota_every), **facts)
 
 
 def _instant_text(at: float) -> str:
