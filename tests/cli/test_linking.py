@@ -171,12 +171,18 @@ class TestAdd:
         told = run("link", "add", "vps", "--connections", "4").out
         assert told.startswith("Changed vps: connections 1 → 4.\n")
 
+    @pytest.mark.parametrize("nothing", ["none", ""])
+    def test_what_it_had_of_files_and_jumps_can_be_taken_away(self, answering, run, nothing):
+        run("link", "add", "vps", "--identity", nothing, "--jump", nothing)
+        (body,) = answering.bodies("PUT")
+        assert (body["identity"], body["jump"]) == ([], [])
+
     def test_a_plan_tries_nothing(self, answering, run):
         answering.answers["PUT /v1/links/vps"] = outcome(None, LINK, planned=True, revision=None)
         ran = run("link", "add", "vps", PLACE, "--plan")
         assert ran.out == (
             "Plan; nothing was changed:\n"
-            "+ set vps\n"
+            "+ set link vps\n"
             f"    server     {PLACE}\n"
             f"    host keys  {PLACE} ssh-ed25519 …tailtail\n"
         )
@@ -220,6 +226,7 @@ class TestUnknownKey:
         told, status = on_terminal(answering, answer, "link", "add", "vps", PLACE)
         assert (status, f"ssh-ed25519 {SEAL}" in told) == (code, True), told
         assert told.count("?") == 1, told
+        assert "\r\nIs it the same? [y/N] " in told  # on a line of its own, which no terminal breaks
         assert [body["host_keys"] for body in answering.bodies("PUT")][1:] == ([[SEAL]] if code == 0 else [])
 
     def test_a_changed_key_is_never_asked_about(self, answering):
@@ -270,11 +277,26 @@ class TestLook:
         ran = run("link", "ls")
         assert ran.code == 0
         head, up, other, *rest = ran.out.splitlines()
-        assert head.split() == ["NAME", "SERVER", "STATE", "MAPPINGS", "FLOWS", "MANAGED", "BY"]
-        assert re.search(rf"vps +{PLACE} +● up since 2023-11-14 22:13 +db, web +3 +alice", up)
-        assert re.search(rf"old +ssh://jump → {PLACE} +× down", other)
+        assert head.split() == ["NAME", "SERVER", "STATE", "SINCE", "MAPPINGS", "FLOWS"]
+        place = PLACE.removeprefix("ssh://")
+        assert re.search(rf"vps +{place} +● up +2023-11-14 22:13 +db, web +3$", up)
+        assert re.search(rf"old +jump → {place} +× down +2023-11-14 22:13 +0$", other)
         assert rest == [f"old: {why.title()}", f"  {why.fix()}", "  It is tried again in 0s."]
         assert "切断" in run("link", "ls", "--lang", "ja").out
+
+    def test_a_list_that_a_file_has_part_in_tells_whose_each_is(self, fake, run):
+        managed = view(name="filed", owner="file:/etc/ports.toml", managed_by="/etc/ports.toml")
+        fake.answers["GET /v1/links"] = {"links": [view(), managed]}
+        head, mine, filed = run("link", "ls").out.splitlines()
+        assert head.split()[-2:] == ["MANAGED", "BY"]
+        assert (mine.split()[-1], filed.split()[-1]) == ("alice", "ports.toml")
+
+    def test_a_list_fits_a_terminal_of_80_columns_with_nothing_broken(self, fake, run):
+        long = view(name="vps", to="ssh://alice@vps.example.net", mappings=["web"], flows=0)
+        fake.answers["GET /v1/links"] = {"links": [long]}
+        lines = run("link", "ls", COLUMNS="80").out.splitlines()
+        assert len(lines) == 2
+        assert "alice@vps.example.net" in lines[1]
 
     def test_where_there_is_none_it_says_how_to_add_one(self, fake, run):
         fake.answers["GET /v1/links"] = {"links": []}
@@ -288,7 +310,7 @@ class TestLook:
         lines = dict(re.split(r"  +", line, maxsplit=1) for line in ran.out.splitlines())
         assert lines["server"] == PLACE
         assert lines["state"] == "up since 2023-11-14 22:13"
-        assert lines["host key"] == f"{PLACE} ssh-ed25519 {SEAL}"
+        assert lines["host key"] == f"ssh-ed25519 {SEAL}"
         assert (lines["round trip"], lines["connections"], lines["mappings"]) == ("12.3 ms", "4", "db, web")
         assert UNSEEN.search(ran.out.replace("\n", "")) is None
 

@@ -142,12 +142,39 @@ def test_ls_and_show_tell_how_each_of_several_hops_is(fake, run):
     hops = (HopStatus("router"), HopStatus("kernel", problem))
     bad = fake.view(fake.mapping("bad", path=path), State.FAILED, problem=problem, hops=hops)
     fake.answers |= {"GET /v1/mappings": {"mappings": [good, bad]}, "GET /v1/mappings/bad": bad}
-    assert run("ls").out.splitlines()[3:] == ["bad, router: works", f"bad, kernel: {problem.title()}"]
+    assert run("ls").out.splitlines()[3:] == ["bad (router): works", f"bad (kernel): {problem.title()}"]
     out = run("show", "bad").out
     hops_told = [re.split(r"\s{2,}", line)[1] for line in out.splitlines() if line.startswith("hop ")]
-    assert hops_told == ["router: works", f"kernel: {problem.title()}"]
-    assert re.search(r"^path +router → kernel$", out, re.MULTILINE)
+    assert hops_told == ["router: works", "kernel: does not work"]
+    assert out.count(problem.title()) == 1  # the problem itself says why
+    assert re.search(r"^path +by the router above, by the kernel$", out, re.MULTILINE)
     assert "router: 動いています" in run("show", "bad", "--lang", "ja").out
+
+
+def test_ls_tells_in_one_line_what_a_mapping_waits_for(fake, run):
+    problem = Problem("client-away", name="bob-8000", owner="the key bob", until="for good")
+    path = (Hop("relay"), Hop("link", "@ssh"))
+    hops = (HopStatus("relay"), HopStatus("link", problem))
+    away = fake.view(fake.mapping("bob-8000", path=path), State.FAILED, problem=problem, hops=hops)
+    fake.answers["GET /v1/mappings"] = {"mappings": [away]}
+    assert run("ls").out.splitlines()[2:] == [f"bob-8000: {problem.title()}"]
+
+
+def test_ls_tells_once_what_several_wait_for(fake, run):
+    down = Problem("link-down", link="vps", why="it is being connected")
+    views = [fake.view(fake.mapping(name), State.FAILED, problem=down) for name in ("db", "web")]
+    fake.answers["GET /v1/mappings"] = {"mappings": views}
+    assert run("ls").out.splitlines()[3:] == [f"db, web: {down.title()}"]
+
+
+def test_show_goes_on_below_itself_where_the_terminal_ends(fake, run):
+    problem = Problem("client-away", name="bob-8000", owner="the key bob", until="until 2026-12-01 18:00 UTC")
+    fake.answers["GET /v1/mappings/web"] = fake.view(fake.mapping(), State.FAILED, problem=problem)
+    lines = run("show", "web", COLUMNS="60").out.splitlines()
+    fix = next(place for place, line in enumerate(lines) if line.startswith("to do "))
+    assert lines[fix].endswith("The port stays theirs until 2026-12-01 18:00 UTC,")
+    assert re.fullmatch(r" {8,}and works again as soon as they connect\.", lines[fix + 1])
+    assert all(len(line) <= 60 for line in lines)
 
 
 def test_ls_and_show_tell_what_is_no_forward(fake, run):

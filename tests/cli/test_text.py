@@ -158,8 +158,8 @@ def test_an_address_of_its_own_is_said():
         ),
         (
             {"ports": "tcp/1080", "to": "socks", "via": "vps", "path": ["relay", "link@vps"]},
-            ("tcp/1080", "socks via vps"),
-            ("tcp/1080", "socks（vps 経由）"),
+            ("tcp/1080", "where the client says (SOCKS) via vps"),
+            ("tcp/1080", "SOCKS クライアントの指定先（vps 経由）"),
         ),
         (
             {"ports": "tcp/8080:3000,udp/53", "to": "127.0.0.1", "at": "vps", "path": ["link@vps", "relay"]},
@@ -214,6 +214,22 @@ def test_who_may_use_a_unix_socket_is_its_files_matter():
         "whom the file's mode lets",
         "ファイルの権限による",
     ]
+
+
+@pytest.mark.parametrize(
+    ("view", "english", "japanese"),
+    [
+        ({"on": "127.0.0.1", "from": "lan"}, "this machine", "このマシン"),
+        ({"on": "::1", "from": "anyone"}, "this machine", "このマシン"),
+        ({"on": "127.0.0.1", "from": "lan", "at": "vps"}, "vps", "vps"),
+        ({"on": "127.0.0.1", "from": "10.0.0.0/8"}, "10.0.0.0/8", "10.0.0.0/8"),
+        ({"on": "192.168.1.1", "from": "lan"}, "LAN", "LAN"),
+        ({"on": None, "from": "anyone"}, "anyone", "だれでも"),
+    ],
+)
+def test_only_the_machine_itself_comes_in_on_its_loopback(view, english, japanese):
+    whole = {"ports": "tcp/80", **view}
+    assert (who_may(whole, "en"), who_may(whole, "ja")) == (english, japanese)
 
 
 @pytest.mark.parametrize(

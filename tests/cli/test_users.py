@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from sekimori.doors.api.render import render_change
 from sekimori.model.decision import Made, Subject, Verb
 from sekimori.model.door import Door, DoorName
+from sekimori.model.errors import Problem
 from sekimori.model.grantwords import parse_grant
 from sekimori.model.mapping import Owner
 from sekimori.model.user import Grant, User
@@ -49,7 +51,13 @@ def view(**facts: Any) -> dict[str, Any]:
         "created_at": "2023-11-14T22:13:20+00:00",
         "expires_at": None,
         "keys": [
-            {"fingerprint": "SHA256:abc", "algorithm": "ssh-ed25519", "options": "restrict", "comment": "a@b"}
+            {
+                "fingerprint": "SHA256:abc",
+                "algorithm": "ssh-ed25519",
+                "options": "restrict",
+                "comment": "a@b",
+                "problem": None,
+            }
         ],
         "grant": {**GRANT, "ports": "8000-8999", "quota": 10 << 30},
         "mappings": ["web"],
@@ -130,8 +138,22 @@ class TestKeys:
         for words in ((), ("alice",)):
             assert [line.split() for line in run("key", "ls", *words).out.splitlines()] == [
                 ["USER", "FINGERPRINT", "KIND", "OPTIONS", "COMMENT"],
-                ["alice", "SHA256:abc", "ssh-ed25519", "restrict", "a@b"],
+                ["alice", "SHA256:abc", "ed25519", "restrict", "a@b"],
             ]
+
+    def test_a_line_that_cannot_be_read_says_why(self, fake, run):
+        why = "cannot use the key line 'old …': 'old' is no option that is known here"
+        unread = {"fingerprint": "", "algorithm": "", "options": "", "comment": "old …"}
+        fake.answers["GET /v1/users"] = {"users": [view(keys=[{**unread, "problem": {"title": why}}])]}
+        fake.answers["GET /v1/users/alice"] = view(keys=[{**unread, "problem": {"title": why}}])
+        for words in (("key", "ls"), ("user", "show", "alice")):
+            assert "'old' is no option that is known here" in run(*words, COLUMNS="200").out
+
+    def test_a_fingerprint_is_never_broken(self, fake, run):
+        seal = "SHA256:yj5JKTnCHQOEVtKoYWQS4c97oNnlN2wz0z2IRiOng28"
+        key = {**view()["keys"][0], "fingerprint": seal, "options": "", "comment": "bob@laptop"}
+        fake.answers["GET /v1/users"] = {"users": [view(keys=[key])]}
+        assert len(run("key", "ls", COLUMNS="80").out.splitlines()) == 2
 
     def test_one_is_taken_away(self, fake, run):
         fake.answers["DELETE /v1/users/alice/keys/SHA256%3Aab%2Fc"] = outcome(Verb.USER, USER, USER)
@@ -189,19 +211,28 @@ class TestUsers:
     def test_a_plan_tells_the_grant_before_and_after(self, answering, run):
         answering.answers["PATCH /v1/users/alice"] |= {"planned": True}
         assert run("user", "edit", "alice", "--ports", "8000-8999", "--plan").out == (
-            "Plan; nothing was changed:\n~ set alice\n    grant  not set → ports 8000-8999, from anyone\n"
+            "Plan; nothing was changed:\n"
+            "~ set user alice\n"
+            "    grant  not set → ports 8000-8999, from anyone\n"
         )
 
     def test_a_list_and_who_is_connected(self, fake, run):
         fake.answers["GET /v1/users"] = {"users": [view(sessions=[session()]), view(name="bob", grant=GRANT)]}
         ran = run("user", "ls")
         rows = [line.split() for line in ran.out.splitlines()]
-        assert rows[1] == ["alice", "1", "8000-8999", "LAN", "-", "permanent", "1", "alice"]
-        assert rows[2] == ["bob", "1", "-", "-", "-", "permanent", "0", "alice"]
+        assert rows[1] == ["alice", "1", "8000-8999", "LAN", "-", "permanent", "1"]
+        assert rows[2] == ["bob", "1", "-", "-", "-", "permanent", "0"]
         assert rows[-1][:2] == ["alice", "198.51.100.7:50022"]
         assert re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", ran.out.replace("\n", "")) is None
         fake.answers["GET /v1/users"] = {"users": []}
         assert "sekimori user add" in run("user", "ls").out
+
+    def test_sessions_fit_a_terminal_of_80_columns_with_nothing_broken(self, fake, run):
+        one = session(client="SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10", since=datetime.now(UTC).isoformat())
+        fake.answers["GET /v1/users"] = {"users": [view(sessions=[one])]}
+        last = run("user", "ls", COLUMNS="80").out.splitlines()[-1]
+        assert last.split()[:2] == ["alice", "198.51.100.7:50022"]
+        assert last.endswith("  OpenSSH_9.2p1")
 
     def test_everything_about_one(self, fake, run):
         fake.answers["GET /v1/users/alice"] = view(sessions=[session()])
@@ -284,6 +315,9 @@ class TestDoor:
             "leases": 1,
             "authorized_keys": "/etc/keys",
             "grant": {**GRANT, "ports": "8000-8999"},
+            "keys_refused": [
+                {"place": "/etc/keys:3", "problem": Problem("bad-key", text="x y", why="a test").body()}
+            ],
             "host_keys": ["ssh-ed25519 SHA256:abc"],
             "sessions": [session()],
         }
@@ -293,3 +327,4 @@ class TestDoor:
         assert "ssh's host key: ssh-ed25519 SHA256:abc\n" in out
         assert "takes the keys of /etc/keys; ports they may open: 8000-8999" in out
         assert "198.51.100.7:50022" in out
+        assert "/etc/keys:3: cannot use the key line 'x y': a test\n  Write it as in authorized_keys" in out

@@ -308,6 +308,7 @@ def test_a_refusal_prints_the_flag_that_accepts_the_risk(fake, run):
 )
 def test_what_an_sshd_may_not_let_others_into_is_told(fake, run, far, link, told):
     fake.answers["POST /v1/mappings"] = fake.opening(fake.mapping(**far))
+    fake.answers["GET /v1/mappings"] = {"mappings": []}
     fake.answers["GET /v1/links/vps"] = {"name": "vps", **link} if isinstance(link, dict) else link
     ran = run("open", "8080", "--to", "192.168.1.5")
     assert ran.code == 0

@@ -111,3 +111,9 @@ def test_every_message_is_used_somewhere() -> None:
     texts = [path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py") if path.name != "messages.py"]
     unused = [code for code in MESSAGES if not any(f'"{code}"' in text for text in texts)]
     assert unused == []
+
+
+def test_what_is_exposed_stands_in_japanese_without_a_stray_blank() -> None:
+    what = {"en": "a SOCKS port", "ja": "SOCKS ポート"}
+    problem = Problem("risk-not-accepted", what=what, sources="anyone", note="x", risk="open-proxy")
+    assert problem.title("ja").startswith("「SOCKS ポート」を開けられません")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +23,8 @@ from sekimori.model.address import (
     parse_spans,
 )
 from sekimori.model.errors import Problem
-from sekimori.model.lifetime import Lifetime
+from sekimori.model.lifetime import Asked, Lifetime
+from sekimori.model.link import check_link_name, client_away
 from sekimori.model.mapping import (
     Claim,
     Hop,
@@ -37,6 +39,7 @@ from sekimori.model.mapping import (
 from sekimori.model.schedule import Schedule
 from sekimori.model.source import Sources
 from sekimori.model.target import Target, pair_ports
+from sekimori.model.user import check_user_name
 from sekimori.testing.strategies import claims, mappings, owners
 
 NOW = 1_800_000_000.0
@@ -142,6 +145,25 @@ def test_what_is_no_name_is_refused(name: str) -> None:
     with pytest.raises(Problem) as caught:
         check_name(name)
     assert caught.value.code == "bad-name"
+
+
+@pytest.mark.parametrize(
+    ("check", "most"), [(check_name, 63), (check_link_name, 31), (check_user_name, 32)], ids=str
+)
+def test_of_a_name_that_is_too_long_it_is_told_how_long_it_may_be(
+    check: Callable[[str], str], most: int
+) -> None:
+    assert check("a" * most) == "a" * most
+    with pytest.raises(Problem) as refused:
+        check("a" * (most + 1))
+    assert f"{most} at most" in refused.value.fix()
+    assert f"{most} 文字まで" in refused.value.fix("ja")
+
+
+def test_until_when_a_port_waits_for_its_client_is_told_as_people_write_it() -> None:
+    away = client_away(make(lifetime=Lifetime(Asked.UNTIL, "-", 1_796_148_000)))
+    assert "until 2026-12-01 18:00 UTC," in away.fix()
+    assert "ポートは2026-12-01 18:00 UTC まで" in away.fix("ja")
 
 
 @given(owners())

@@ -203,6 +203,9 @@ def _about_ssh(session: Session, door: Mapping[str, Any]) -> list[str]:
             "ports": clean(ports) or session.word("grant.no-ports"),
         }
         lines.append(session.word("door.key-file", **file))
+    for refused in door.get("keys_refused", ()):
+        lines.append(f"{one_line(refused['place'])}: {one_line(refused['problem']['title'])}")
+        lines.append(f"  {one_line(refused['problem']['detail'])}")
     if door["sessions"]:
         from sekimori.cli.tables_links import draw_sessions
 

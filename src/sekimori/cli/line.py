@@ -10,7 +10,7 @@ from sekimori.cli.session import Session
 from sekimori.cli.text import clean, columns, one_line, wide, wrapped
 from sekimori.cli.words import has_word
 
-__all__ = ["draw_line", "router_status"]
+__all__ = ["beside", "draw_line", "router_status"]
 
 View = Mapping[str, Any]
 Row = tuple[str, list[str]]
@@ -56,7 +56,7 @@ def _block(session: Session, line: View, *, why: bool) -> str:
     head = session.word("line.head", interface=clean(line["interface"]))
     facts = [fact for fact in line["facts"] if why or fact["name"] not in _WHEN_ASKED_WHY]
     rows = [(_label(session, fact["name"]), _told(session, line, fact, why=why)) for fact in facts]
-    return "\n".join([head, *_laid(rows)])
+    return "\n".join([head, *beside(rows)])
 
 
 def _label(session: Session, name: str) -> str:
@@ -107,20 +107,20 @@ def _sure(session: Session, confidence: str, *, always: bool) -> str:
     return session.word(f"line.{confidence}") if has_word(f"line.{confidence}") else one_line(confidence)
 
 
-def _laid(rows: Iterable[Row]) -> Iterator[str]:
+def beside(rows: Iterable[Row]) -> Iterator[str]:
     """Texts beside their labels, wrapped to the terminal; below them where that is narrow."""
     listed = list(rows)
     column = max((wide(label) for label, _ in listed), default=0) + 4
     width = columns()
-    beside = width - column >= _NARROW
+    fits = width - column >= _NARROW
     for label, texts in listed:
-        indent = " " * (column if beside else 4)
+        indent = " " * (column if fits else 4)
         lines = [line for text in texts for line in wrapped(text, width - wide(indent))]
         head = f"  {label}"
-        if not beside:
+        if not fits:
             yield head
         for place, text in enumerate(lines):
-            first = beside and place == 0
+            first = fits and place == 0
             yield (head + " " * (column - wide(head)) if first else indent) + text
 
 
@@ -128,7 +128,7 @@ def _router(session: Session, told: View) -> str:
     gateway, interface = one_line(told["gateway"]), one_line(told["interface"])
     head = session.word("router.head", gateway=gateway, interface=interface)
     rows = [(session.word(f"router.{key}"), [text]) for key, text in _router_rows(session, told) if text]
-    return "\n".join([head, *_laid(rows)])
+    return "\n".join([head, *beside(rows)])
 
 
 def _router_rows(session: Session, told: View) -> Iterator[tuple[str, str]]:

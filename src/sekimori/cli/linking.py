@@ -10,7 +10,7 @@ from typing import Any, Final
 from sekimori.cli.grammar import Writing
 from sekimori.cli.misuse import Misuse
 from sekimori.cli.session import Session
-from sekimori.cli.text import aligned, clean, one_line, span
+from sekimori.cli.text import aligned, clean, laid, one_line, span
 from sekimori.cli.words import has_word, word
 from sekimori.cli.writing import tell
 from sekimori.model.errors import Problem
@@ -54,7 +54,7 @@ def show(name: str | None = None, /, *, session: Session) -> int:
     """Everything about one link."""
     link = session.client.link(_needed(name, "link show", "NAME"))
     rows = [(session.word(f"field.{key}"), clean(text)) for key, text in _rows(session, link) if text]
-    return session.answer(link, lambda: aligned(rows))
+    return session.answer(link, lambda: laid(rows))
 
 
 def add(
@@ -74,8 +74,8 @@ def add(
     called = _needed(name, "link add", "NAME")
     said = {
         "to": place,
-        "jump": None if jump is None else _split(jump),
-        "identity": None if identity is None else [_absolute(file) for file in identity],
+        "jump": None if jump is None else _unless_none(_split(jump)),
+        "identity": None if identity is None else [_absolute(file) for file in _unless_none(identity)],
         "config": ssh_config if ssh_config in (None, "", "none") else _absolute(ssh_config),
         "connections": None if connections is None else _number(connections, "link add", "--connections"),
     }
@@ -243,7 +243,8 @@ def _rows(session: Session, link: View) -> Iterator[tuple[str, str]]:
     yield "flows", str(link["flows"])
     yield "mappings", ", ".join(link["mappings"])
     for key in link["host_keys"]:
-        yield "host_key", f"{key['place']} {key['algorithm']} {key['fingerprint']}"
+        place = f" ({key['place']})" if key["place"] != link["to"] else ""
+        yield "host_key", f"{key['algorithm']} {key['fingerprint']}{place}"
     yield "identity", ", ".join(link["identity"])
     yield "ssh_config", link["config"]
     yield "connections", str(link["connections"]) if link["connections"] > 1 else ""
@@ -281,6 +282,11 @@ def _milliseconds(seconds: float | None) -> str:
 
 def _absolute(file: str) -> str:
     return os.path.abspath(os.path.expanduser(file))
+
+
+def _unless_none(texts: list[str]) -> list[str]:
+    """Nothing where `none` or an empty text says so: what a link had of it is taken away."""
+    return [] if texts in (["none"], [""]) else texts
 
 
 def _split(texts: Iterable[str]) -> list[str]:

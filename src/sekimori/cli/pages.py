@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from sekimori.cli.farend import is_shut_off
 from sekimori.cli.line import draw_line
 from sekimori.cli.session import Session
+from sekimori.cli.standing import draw_open_doors, draw_standing_links
 from sekimori.cli.text import (
-    aligned,
     all_sources,
     clean,
+    laid,
     one_line,
     owner_label,
+    path_phrase,
     protocol_name,
     size,
     state_of,
@@ -32,7 +35,7 @@ _PLAIN: Final = ("via", "limit", "limit_total", "max_connections", "idle", "pres
 def page_mapping(session: Session, view: View) -> str:
     """Everything about one mapping, a line each; what is not set is left out."""
     rows = [*_rows_state(session, view), *_rows_terms(session, view), *_rows_traffic(session, view)]
-    return aligned((session.word(f"field.{field}"), clean(text)) for field, text in rows if text)
+    return laid((session.word(f"field.{field}"), clean(text)) for field, text in rows if text)
 
 
 def page_preset(session: Session, preset: View) -> str:
@@ -51,7 +54,7 @@ def page_preset(session: Session, preset: View) -> str:
         "note": _translated(preset["note"], language),
     }
     ending = session.word("presets.to-open", name=preset["name"])
-    lines = aligned((session.word(f"field.{field}"), clean(text)) for field, text in rows.items() if text)
+    lines = laid((session.word(f"field.{field}"), clean(text)) for field, text in rows.items() if text)
     return "\n".join([lines, "", ending])
 
 
@@ -61,7 +64,7 @@ def _translated(texts: Mapping[str, str], language: str) -> str:
 
 def page_status(session: Session, about: View, *, why: bool = False) -> str:
     """How the daemon is: what it said of itself, a line each; and the line to the internet."""
-    apart = ("config_exists", "config_taken_back_at", "line")
+    apart = ("config_exists", "config_taken_back_at", "line", "links", "doors")
     shown = {key: value for key, value in about.items() if key not in apart}
     if about.get("config") and not about.get("config_exists", True):
         shown["config"] = session.word("status.not-there", path=about["config"])
@@ -69,7 +72,11 @@ def page_status(session: Session, about: View, *, why: bool = False) -> str:
         when = session.clock.when(taken_back)
         shown["config"] = session.word("status.taken-back", path=about["config"], when=when)
     rows = [(_status_word(session, key), clean(_flat(session, key, value))) for key, value in shown.items()]
-    parts = [session.word("status.running", socket=session.socket), aligned(rows)]
+    parts = [session.word("status.running", socket=session.socket), laid(rows)]
+    if about.get("links"):
+        parts.append(draw_standing_links(session, about["links"]))
+    if about.get("doors"):
+        parts.append(draw_open_doors(session, about["doors"]))
     if about.get("line"):
         parts.append(draw_line(session, about["line"], why=why))
     return "\n\n".join(parts)
@@ -90,21 +97,25 @@ def _rows_state(session: Session, view: View) -> Iterator[Row]:
     if problem := status.get("problem"):
         yield "problem", str(problem.get("title", ""))
         yield "fix", str(problem.get("detail", ""))
+    told = problem.get("title") if problem else None
     for hop in status.get("hops") or ():
-        yield "hop", hop_state(session, hop)
+        yield "hop", hop_state(session, hop, told)
 
 
-def hop_state(session: Session, hop: View) -> str:
-    """One hop of a path: that it works, or why it does not."""
+def hop_state(session: Session, hop: View, told: str | None = None) -> str:
+    """One hop of a path: that it works, or why it does not, unless that was `told` already."""
     if hop["problem"] is None:
         return session.word("hop.works", plane=hop["plane"])
+    if told is not None and hop["problem"].get("title") == told:
+        return session.word("hop.fails", plane=hop["plane"])
     return f"{hop['plane']}: {one_line(str(hop['problem'].get('title', '')))}"
 
 
 def _rows_terms(session: Session, view: View) -> Iterator[Row]:
     clock = session.clock
     yield "ports", view["ports"]
-    yield "to", session.word("lead.client") if view["to"] == "client" else view["to"]
+    named = {"client": "lead.client", "socks": "lead.socks"}.get(view["to"])
+    yield "to", session.word(named) if named else view["to"]
     reached = view["status"].get("targets") or ()
     targets = [each for each in reached if each not in view["to"] and each != "*"]  # what only a client knows
     yield "targets", ", ".join(targets)
@@ -120,15 +131,16 @@ def _rows_terms(session: Session, view: View) -> Iterator[Row]:
     unix = str(view["ports"]).startswith("unix:/")
     yield "on", view.get("on") or ("" if unix or view.get("at") else session.word("open.everywhere"))
     yield "at", view.get("at") or ""
+    yield "outside", session.word("show.loopback-only") if is_shut_off(session, view) else ""
     users = view.get("socks_users")
     yield "socks_users", "" if users is None else ", ".join(users) or session.word("show.socks-anybody")
-    yield "reach", view.get("reach") or ""
+    yield "reach", session.word("show.reach-all") if view.get("reach") == "*" else view.get("reach") or ""
     for field in _PLAIN:
         yield field, "" if view.get(field) is None else str(view[field])
     yield "owner", owner_label(str(view["owner"]), session.options.language)
     yield "managed_by", view.get("managed_by") or ""
     yield "lease", _asked_by(session, view["lease"]) if view.get("lease") else ""
-    yield "path", " → ".join(view.get("path") or ())
+    yield "path", path_phrase(view.get("path") or (), session.options.language)
     yield "proxy_protocol", f"v{view['proxy_protocol']}" if view.get("proxy_protocol") else ""
     yield "log", session.word("say.yes") if view.get("log") else ""
     yield "risk", session.word(f"risk.{view['risk']}") if view.get("risk") else ""

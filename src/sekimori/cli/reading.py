@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sekimori.cli.farend import tell_shut_off
 from sekimori.cli.misuse import Misuse
 from sekimori.cli.pages import page_mapping, page_preset, page_status
 from sekimori.cli.session import Session
@@ -22,7 +23,7 @@ def ls(*, session: Session) -> int:
             return session.word("ls.empty")
         from sekimori.cli.tables import draw_mappings
 
-        return draw_mappings(session, views)
+        return "\n".join([draw_mappings(session, views), *tell_shut_off(session, views)])
 
     return session.answer({"mappings": views}, human)
 

@@ -129,7 +129,8 @@ class Session:
         """Whether to go on; yes where nobody is asked. `ending` is the word after the question."""
         if not self.asks:
             return True
-        print(clean(question), self.word(ending), file=sys.stderr, end="", flush=True)
+        apart = "\n" if "\n" in question else " "  # below what has several lines, so that it is seen
+        print(clean(question), self.word(ending), sep=apart, file=sys.stderr, end="", flush=True)
         return sys.stdin.readline().strip().lower() in {"y", "yes", "はい"}
 
     def _complain(self, problem: Problem) -> None:

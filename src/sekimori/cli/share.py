@@ -14,7 +14,7 @@ from sekimori.cli.hosting import Hosted, answers, ending_as_interrupt, introduce
 from sekimori.cli.misuse import Misuse
 from sekimori.cli.session import Session
 from sekimori.cli.staying import Stay
-from sekimori.cli.text import all_sources, clean
+from sekimori.cli.text import clean, who_may
 from sekimori.model.errors import Kind, Problem
 from sekimori.model.lifetime import parse_duration
 
@@ -165,7 +165,7 @@ def _tell(session: Session, view: View, link: View | None, seconds: float | None
     until = session.word("share.until-ctrl-c")
     if seconds is not None:
         until = session.word("share.until-or", when=session.clock.left(_after(session, seconds)))
-    facts = {"target": view["to"], "sources": all_sources(view["from"], session.options.language)}
+    facts = {"target": view["to"], "sources": who_may(view, session.options.language)}
     lines.append(session.word("share.done", **facts, until=until))
     if problem := view["status"].get("problem"):
         lines.append(session.word("open.failed", title=str(problem.get("title", ""))))

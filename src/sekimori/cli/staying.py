@@ -32,6 +32,8 @@ _RETURN_WITHIN: Final = 15.0
 _STARTS_WITHIN: Final = 10.0
 """Seconds after which a port that is still starting is left to start by itself."""
 _EVERY: Final = 0.1
+_TOLD_OTHERWISE: Final = frozenset({Kind.NOT_FOUND, Kind.UNREACHABLE})
+"""That a port is gone is told by an event, and that the daemon is by the end of them."""
 
 
 @dataclass(slots=True)
@@ -76,7 +78,7 @@ class Stay:
         deadline = time.monotonic() + _STARTS_WITHIN
         while True:
             view = self._session.client.get(mapping_id)
-            if view["status"]["state"] != "starting" or time.monotonic() > deadline:
+            if not self._begins(view) or time.monotonic() > deadline:
                 self._held[mapping_id].view = view
                 return view
             time.sleep(_EVERY)
@@ -105,6 +107,18 @@ class Stay:
         return closed
 
     # -- within --------------------------------------------------------------------------
+
+    def _begins(self, view: View) -> bool:
+        """Whether a port may be open in a moment: it starts, or its link is just being connected."""
+        if view["status"]["state"] == "starting":
+            return True
+        problem = view["status"].get("problem") or {}
+        if problem.get("code") not in ("link-down", "link-slow"):
+            return False
+        name = view.get("at") or view.get("via")
+        return any(
+            link["name"] == name and link["phase"] == "connecting" for link in self._session.client.links()
+        )
 
     def _lease(self) -> int:
         if self._ends is None:
@@ -152,18 +166,19 @@ class Stay:
     def _renew(self, held: _Held) -> None:
         if time.time() < held.renew_at or (self._ends is not None and self._ends <= time.time() + 1):
             return
-        held.renew_at = time.time() + _RENEW_AFTER
         try:
             self._session.client.extend(held.view["id"], {"for": format_duration(self._lease())})
         except Problem as problem:
-            if problem.kind is not Kind.NOT_FOUND:  # otherwise its end is told by an event
+            if problem.kind not in _TOLD_OTHERWISE:
                 raise
+        else:
+            held.renew_at = time.time() + _RENEW_AFTER
 
     def _tell_visits(self, held: _Held) -> None:
         try:
             who = self._session.client.who(held.view["id"])
         except Problem as problem:
-            if problem.kind is not Kind.NOT_FOUND:
+            if problem.kind not in _TOLD_OTHERWISE:
                 raise
             return
         for visit in held.visits.look(who["sources"], who["flows"]):
@@ -184,11 +199,21 @@ class Stay:
         elif not session.options.quiet:
             shown = {"bytes_in": size(visit.bytes_in), "bytes_out": size(visit.bytes_out)}
             key = f"visit.{visit.kind}" if visit.count == 1 else f"visit.{visit.kind}-several"
+            if visit.kind == "came" and visit.now > visit.count:  # others of theirs were here before
+                key += "-more"
             session.print(clean(session.word(key, **{**facts, **shown, "time": session.clock.time()})))
 
     def _tell_status(self, data: Mapping[str, Any]) -> None:
-        session, status = self._session, data["status"]
+        session = self._session
         held = self._held[data["id"]]
+        try:
+            # As it is by now: what it was while `settle` waited for it has come as events too.
+            status = session.client.get(data["id"])["status"]
+        except Problem as problem:
+            if problem.kind not in _TOLD_OTHERWISE:
+                raise
+            return
+        data = {**data, "status": status}
         if _gist(status) == _gist(held.view["status"]):
             return  # it was told when it was opened
         held.view = {**held.view, "status": status}

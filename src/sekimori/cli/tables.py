@@ -98,16 +98,22 @@ def draw(*parts: RenderableType) -> str:
 
 def draw_mappings(session: Session, views: Sequence[View]) -> str:
     """The table of `ls`, and below it why a mapping failed."""
-    causes = [cause for view in views if view["status"].get("problem") for cause in _causes(session, view)]
+    told: dict[str, list[str]] = {}  # many may wait for one link: its cause is told once
+    for view in views:
+        for where, cause in _causes(session, view) if view["status"].get("problem") else ():
+            told.setdefault(cause, []).append(where)
+    causes = [f"{', '.join(names)}: {cause}" for cause, names in told.items()]
     return draw(tabulate(session, views, make_console(StringIO())), *causes)
 
 
-def _causes(session: Session, view: View) -> Iterator[str]:
-    """Why a mapping failed: of one with several hops, how each of them is."""
-    for hop in view["status"].get("hops") or ():
-        yield f"{view['name']}, {hop_state(session, hop)}"
-    if not view["status"].get("hops"):
-        yield f"{view['name']}: {clean(str(view['status']['problem'].get('title', '')))}"
+def _causes(session: Session, view: View) -> Iterator[tuple[str, str]]:
+    """Why a mapping failed, after its name: of one with several hops, how each of them is."""
+    hops = () if state_of(view) == "waiting" else view["status"].get("hops") or ()
+    for hop in hops:
+        plane, _, state = hop_state(session, hop).partition(": ")
+        yield f"{view['name']} ({plane})", state
+    if not hops:
+        yield view["name"], clean(str(view["status"]["problem"].get("title", "")))
 
 
 def tabulate(session: Session, views: Sequence[View], console: Console) -> RenderableType:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sekimori.cli.words import word
+from sekimori.cli.words import has_word, word
 
 __all__ = [
     "Clock",
@@ -19,12 +19,15 @@ __all__ = [
     "all_sources",
     "clean",
     "columns",
+    "key_comment",
+    "laid",
     "lead",
     "led_to",
     "one_line",
     "opened",
     "outside",
     "owner_label",
+    "path_phrase",
     "protocol_name",
     "short_sources",
     "size",
@@ -40,6 +43,8 @@ _PROTOCOLS: Final = {"igd": "UPnP", "pcp": "PCP", "nat-pmp": "NAT-PMP"}
 _AWAITED: Final = frozenset({"client-away", "link-down", "link-slow"})
 """Codes of problems that pass by themselves, as soon as a link is up or an SSH client is back."""
 _UNBOUNDED: Final = 10_000
+_NARROWEST: Final = 24
+"""Cells that a text beside its label has at least."""
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -54,6 +59,11 @@ def clean(text: str) -> str:
 def one_line(text: str) -> str:
     """`clean`, on one line: what strangers say of themselves cannot look like a line of ours."""
     return clean(" ".join(text.split()))
+
+
+def key_comment(key: Mapping[str, Any]) -> str:
+    """What stands beside a key of a user; beside a line that cannot be read, which one that is and why."""
+    return one_line(key["problem"]["title"] if key["problem"] else key["comment"])
 
 
 def wide(text: str) -> int:
@@ -110,6 +120,15 @@ def aligned(rows: Iterable[tuple[str, str]]) -> str:
     listed = list(rows)
     column = max((wide(label) for label, _ in listed), default=0)
     return "\n".join(f"{label}{' ' * (column - wide(label) + 2)}{text}" for label, text in listed)
+
+
+def laid(rows: Iterable[tuple[str, str]]) -> str:
+    """`aligned`, with long texts going on below themselves where the terminal ends."""
+    listed = list(rows)
+    indent = max((wide(label) for label, _ in listed), default=0) + 2
+    width = max(columns() - indent, _NARROWEST)
+    pad = "\n" + " " * indent
+    return aligned((label, pad.join(wrapped(text, width))) for label, text in listed)
 
 
 def size(count: float) -> str:
@@ -170,10 +189,28 @@ def led_to(view: Mapping[str, Any], language: str) -> str:
         return word("lead.trigger", language, ports=view["trigger"])
     if view["to"] == "client":
         return word("lead.client", language)
+    target = word("lead.socks", language) if view["to"] == "socks" else view["to"]
     if f"link@{view.get('via')}" in (view.get("path") or ()):
-        return word("lead.via", language, target=view["to"], link=view["via"])
+        return word("lead.via", language, target=target, link=view["via"])
+    if view["to"] == "socks":
+        return target
     kind = view.get("kind")
     return f"{view['to']} ({word(f'kind.{kind}', language)})" if kind in ("permit", "pinhole") else view["to"]
+
+
+def path_phrase(path: Iterable[str], language: str) -> str:
+    """What a mapping is made by, from outside to its target: `by the relay, through the link vps`."""
+    hops = list(path)
+    phrases = []
+    for number, hop in enumerate(hops):
+        plane, _, link = hop.partition("@")
+        key = f"path.{plane}"
+        if link == "@ssh":
+            key = "path.client"
+        elif plane == "link":
+            key = "path.from-link" if number == 0 and len(hops) > 1 else "path.link"
+        phrases.append(word(key, language, link=link) if has_word(key) else hop)
+    return word("path.joint", language).join(phrases)
 
 
 def state_of(view: Mapping[str, Any]) -> str:
@@ -186,10 +223,18 @@ def state_of(view: Mapping[str, Any]) -> str:
 
 
 def who_may(view: Mapping[str, Any], language: str, *, short: bool = False) -> str:
-    """Who may come in by a mapping; of a unix socket that is whom the mode of its file lets."""
+    """Who may come in by a mapping: by a unix socket whom the mode of its file lets, on a loopback address
+    the machine itself, whatever else the sources would admit.
+    """
     if str(view["ports"]).startswith("unix:/"):
         return word("sources.by-mode", language)
+    if view["from"] in ("lan", "anyone") and _is_loopback(str(view.get("on") or "")):
+        return view["at"] if view.get("at") else word("open.here", language)
     return (short_sources if short else all_sources)(str(view["from"]), language)
+
+
+def _is_loopback(address: str) -> bool:
+    return address == "::1" or address.startswith("127.")
 
 
 def all_sources(sources: str, language: str) -> str:

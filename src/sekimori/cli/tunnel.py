@@ -19,7 +19,7 @@ from sekimori.cli.misuse import Misuse
 from sekimori.cli.session import Session
 from sekimori.cli.sshwords import Forwarding, Place, read_destination, read_dynamic, read_local, read_remote
 from sekimori.cli.staying import Stay
-from sekimori.cli.text import all_sources, clean
+from sekimori.cli.text import clean, who_may
 from sekimori.model.errors import Kind, Problem
 from sekimori.model.lifetime import parse_duration
 
@@ -119,7 +119,8 @@ class _Tunnel:
             try:
                 views = self._open(stay, link)
                 for view, one in zip(views, self._wanted, strict=True):
-                    self._tell(view, one, link)
+                    # The name of a link that was made for this command says nothing to who typed a host.
+                    self._tell(view, one, self._place.text.removeprefix("ssh://") if made else link)
                 introduce(self._session, hosted)
                 stay.run()
                 unheed_ends()
@@ -199,10 +200,10 @@ class _Tunnel:
         ports = view["ports"].partition(":")[0] if not view["ports"].startswith("unix:") else view["ports"]
         where = _listening(view, ports)
         far = session.word("tunnel.at", link=link, where=where) if one.remote else where
-        target = view["to"] if one.remote else session.word("tunnel.via", target=view["to"], link=link)
-        if not one.to:
-            target = session.word("tunnel.socks", link=link)
-        sources = all_sources(view["from"], session.options.language)
+        target = view["to"] if one.to else session.word("lead.socks")
+        if not one.remote:
+            target = session.word("lead.via", target=target, link=link)
+        sources = who_may({**view, "at": link if one.remote else None}, session.options.language)
         lines = [session.word("tunnel.done", where=far, target=target, sources=sources)]
         if problem := view["status"].get("problem"):
             lines.append(session.word("open.failed", title=str(problem.get("title", ""))))

@@ -11,7 +11,7 @@ from sekimori.cli.grammar import Writing
 from sekimori.cli.granting import Granting, read_key_lines
 from sekimori.cli.misuse import Misuse
 from sekimori.cli.session import Session
-from sekimori.cli.text import aligned, all_sources, clean, one_line, size
+from sekimori.cli.text import all_sources, clean, key_comment, laid, one_line, size
 from sekimori.cli.writing import tell
 
 __all__ = ["add", "add_key", "edit", "keys", "ls", "remove", "remove_key", "show"]
@@ -44,7 +44,7 @@ def show(name: str | None = None, /, *, session: Session) -> int:
 
     def human() -> str:
         rows = [(session.word(f"field.{key}"), clean(text)) for key, text in _rows(session, user) if text]
-        parts = [aligned(rows)]
+        parts = [laid(rows)]
         if user["sessions"]:
             from sekimori.cli.tables_links import draw_sessions
 
@@ -155,7 +155,7 @@ def _rows(session: Session, user: View) -> Iterator[tuple[str, str]]:
     yield "name", user["name"]
     yield "until", clock.when(user["expires_at"]) if user["expires_at"] else session.word("until.permanent")
     for key in user["keys"]:
-        yield "key", " ".join(filter(None, (key["fingerprint"], one_line(key["comment"]))))
+        yield "key", " ".join(filter(None, (key["fingerprint"], key_comment(key))))
         yield "options", one_line(key["options"])
     yield "mappings", ", ".join(user["mappings"])
     yield "grant_ports", grant["ports"] or session.word("grant.no-ports")

@@ -82,7 +82,15 @@ LINE: Final[dict[str, tuple[str, str]]] = {
     "router.refused": ("It does not open:", "開けていないもの:"),
     # -- show --------------------------------------------------------------------------------------
     "field.hop": ("hop", "ホップ"),
+    "path.kernel": ("by the kernel", "カーネル"),
+    "path.relay": ("by the relay", "リレー"),
+    "path.router": ("by the router above", "上位のルーター"),
+    "path.link": ("through the link {link}", "リンク {link}"),
+    "path.from-link": ("from the far end of the link {link}", "リンク {link} の先"),
+    "path.client": ("to the client of the SSH door", "SSH の窓口のクライアント"),
+    "path.joint": (", ", " → "),
     "hop.works": ("{plane}: works", "{plane}: 動いています"),
+    "hop.fails": ("{plane}: does not work", "{plane}: 動いていません"),
     # -- help --------------------------------------------------------------------------------------
     "help.verb.router status": (
         "who the router above is, how it is asked, and what it does not open",

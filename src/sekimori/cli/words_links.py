@@ -92,6 +92,37 @@ LINKS: Final[dict[str, tuple[str, str]]] = {
         "yes, but others cannot come in: its sshd needs 'GatewayPorts clientspecified'",
         "はい。ただし外からは届きません（sshd に GatewayPorts clientspecified が必要）",
     ),
+    "status.links": ("Links", "リンク"),
+    "status.doors": ("Doors that are open", "開いている窓口"),
+    "standing.carries": (
+        "{state}; {names} through it, {count} connected now",
+        "{state}。通るもの: {names}（接続中 {count}）",
+    ),
+    "standing.awaited": ("{state}; {names} waiting for it", "{state}。待っているもの: {names}"),
+    "standing.idle": ("{state}; nothing goes through it", "{state}。通るものはありません"),
+    "standing.why": ("{why}. {again}", "{why}。{again}"),
+    "standing.ssh": (
+        "at {places}, for {users}, by key alone, until it is disabled",
+        "{places} で応答。相手: {users}。鍵のみ、無効にするまで",
+    ),
+    "standing.ssh-outside": (
+        "at {places}, from the internet too, for {users}, by key alone, until it is disabled",
+        "{places} で応答（インターネットからも）。相手: {users}。鍵のみ、無効にするまで",
+    ),
+    "standing.door": (
+        "on {places}, for devices as 'sekimori door rules' says, until it is disabled; {count} leases",
+        "{places} で応答。相手: sekimori door rules が許す機器。無効にするまで。リース {count}",
+    ),
+    "standing.keys-of": ("the keys of {file}", "{file} の鍵の持ち主"),
+    "standing.and": (" and ", "、"),
+    "standing.nobody-yet": ("nobody yet (sekimori user add)", "まだなし（sekimori user add で追加）"),
+    "standing.there": ("connected now: {names}", "接続中: {names}"),
+    "standing.nobody-there": ("nobody is connected", "接続中の人はいません"),
+    "standing.keys-refused": (
+        "faults in its key file: {count} (sekimori door ls tells them)",
+        "鍵ファイルの問題: {count} 件（sekimori door ls に出ます）",
+    ),
+    "standing.more": ("{names} and {count} more", "{names} ほか {count}"),
     "phase.connecting": ("connecting", "接続しています"),
     "phase.up": ("up", "接続済み"),
     "phase.waiting": ("down", "切断"),
@@ -104,6 +135,21 @@ LINKS: Final[dict[str, tuple[str, str]]] = {
     ),
     "share.until-ctrl-c": ("Ctrl-C", "Ctrl-C を押す"),
     "share.until-or": ("Ctrl-C or the end ({when})", "Ctrl-C を押すか終わり（{when}）"),
+    "share.loopback-only": (
+        "note: nobody but '{link}' itself gets in there, as the last 'sekimori link test {link}' found: its "
+        "sshd needs 'GatewayPorts clientspecified'.",
+        "注意: 「{link}」自身のほかは接続できません（最後の sekimori link test {link} の結果）。その sshd に "
+        "GatewayPorts clientspecified が必要です。",
+    ),
+    "ls.loopback-only": (
+        "{names}: nobody but '{link}' itself gets in: its sshd needs 'GatewayPorts clientspecified'",
+        "{names}: 「{link}」自身のほかは接続できません（sshd に GatewayPorts clientspecified が必要）",
+    ),
+    "show.loopback-only": (
+        "no: nobody but the far machine itself gets in; its sshd needs 'GatewayPorts clientspecified'",
+        "届きません。接続できるのは向こうのマシン自身だけです（sshd に GatewayPorts clientspecified が必要）",
+    ),
+    "field.outside": ("from outside", "外から"),
     "share.gateway-ports": (
         "note: if nobody gets in from outside, the sshd of '{link}' needs 'GatewayPorts clientspecified'.",
         "注意: 外から届かないときは、「{link}」の sshd に GatewayPorts clientspecified が必要です。",
@@ -113,16 +159,16 @@ LINKS: Final[dict[str, tuple[str, str]]] = {
         "{where} → {target}、接続元は{sources}。Ctrl-C で終わります。",
     ),
     "tunnel.at": ("{where} at {link}", "{link} の {where}"),
-    "tunnel.via": ("{target} via {link}", "{target}（{link} 経由）"),
-    "tunnel.socks": (
-        "where the client says (SOCKS), via {link}",
-        "クライアントの指定先（SOCKS、{link} 経由）",
-    ),
-    "visit.came": (
+    "visit.came": ("{time} {source} came to {name}", "{time} {source} が {name} に接続"),
+    "visit.came-more": (
         "{time} {source} came to {name} ({now} now)",
         "{time} {source} が {name} に接続（現在 {now}）",
     ),
     "visit.came-several": (
+        "{time} {source} came to {name}, {count} times",
+        "{time} {source} が {name} に {count} 回接続",
+    ),
+    "visit.came-several-more": (
         "{time} {source} came to {name}, {count} times ({now} now)",
         "{time} {source} が {name} に {count} 回接続（現在 {now}）",
     ),
@@ -152,7 +198,7 @@ LINKS: Final[dict[str, tuple[str, str]]] = {
     "field.mappings": ("mappings", "マッピング"),
     "head.server": ("SERVER", "サーバー"),
     "head.mappings": ("MAPPINGS", "マッピング"),
-    "verb.link": ("set", "設定"),
+    "verb.link": ("set link", "リンク設定"),
     # -- help ---------------------------------------------------------------------------------------
     "help.far": ("Other machines", "ほかのマシン"),
     "help.noun.link": (

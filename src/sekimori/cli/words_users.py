@@ -34,8 +34,8 @@ _GRANT: Final[dict[str, tuple[str, str]]] = {
     ),
     "max_connections": ("connections of each port at one time", "ポートごとの同時接続数の上限"),
     "quota": (
-        "bytes, in and out, of all ports together: 10G; 'none' is no bound",
-        "全ポートを合わせた送受信量の上限: 10G（none で無制限）",
+        "bytes, in and out, of all ports, -L, -D and -J together: 10G; 'none' is no bound",
+        "全ポートと -L、-D、-J を合わせた送受信量の上限: 10G（none で無制限）",
     ),
     "quota_every": ("in how long a time: 30d unless said", "上の量を数える期間（省略時は 30d）"),
     "to": (
@@ -130,7 +130,7 @@ USERS: Final[dict[str, tuple[str, str]]] = {
     "head.holds": ("PORTS OPEN", "開けたポート"),
     "head.channels": ("-L/-D", "-L/-D 数"),
     "head.client": ("CLIENT", "クライアント"),
-    "verb.user": ("set", "設定"),
+    "verb.user": ("set user", "ユーザー設定"),
     "help.noun.user": ("who may come in by the SSH door: {verbs}", "SSH の窓口から入れる人: {verbs}"),
     "help.noun.key": ("their public keys: {verbs}", "その公開鍵: {verbs}"),
     "help.verb.user ls": ("who may come in, for what, and who is there", "入れる人、許可、接続中の人"),

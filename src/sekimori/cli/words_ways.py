@@ -36,11 +36,16 @@ WAYS: Final[dict[str, tuple[str, str]]] = {
     "open.here": ("this machine", "このマシン"),
     "lead.via": ("{target} via {link}", "{target}（{link} 経由）"),
     "sources.by-mode": ("whom the file's mode lets", "ファイルの権限による"),
+    "lead.socks": ("where the client says (SOCKS)", "SOCKS クライアントの指定先"),
     "lead.client": ("its SSH client", "SSH クライアント"),
     "field.at": ("at", "リンクの先"),
     "field.socks": ("SOCKS", "SOCKS の条件"),
     "field.socks_users": ("SOCKS users", "SOCKS の利用者"),
     "field.reach": ("may reach", "届く範囲"),
+    "show.reach-all": (
+        "anywhere, but for what is guarded (*)",
+        "守られた宛先のほかすべて（*）",
+    ),
     "show.socks-anybody": ("anybody, without a password", "だれでも（パスワードなし）"),
     "help.flag.socks": (
         "the client names the target, by SOCKS 4/5 or HTTP CONNECT; takes the place of --to",

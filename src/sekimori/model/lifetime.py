@@ -16,7 +16,15 @@ from zoneinfo import ZoneInfo
 from sekimori.model.causes import cause
 from sekimori.model.errors import Problem
 
-__all__ = ["Asked", "Lifetime", "format_duration", "format_instant", "parse_duration", "parse_instant"]
+__all__ = [
+    "Asked",
+    "Lifetime",
+    "format_duration",
+    "format_instant",
+    "parse_duration",
+    "parse_instant",
+    "tell_instant",
+]
 
 _UNITS: Final = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 _WRITTEN: Final = {unit: size for unit, size in _UNITS.items() if unit != "w"}
@@ -85,6 +93,11 @@ def parse_instant(text: str, now: float, zone: ZoneInfo) -> int:
 def format_instant(instant: float, zone: ZoneInfo | None = None) -> str:
     """ISO 8601 with its offset, to the second (in UTC unless a zone is given)."""
     return datetime.fromtimestamp(int(instant), zone or UTC).isoformat()
+
+
+def tell_instant(instant: float) -> str:
+    """An instant as a sentence has it, to the minute: `2026-12-01 18:00 UTC`."""
+    return f"{datetime.fromtimestamp(int(instant), UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _read_moment(words: str, today: date, now: float, zone: ZoneInfo) -> datetime:

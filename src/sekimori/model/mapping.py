@@ -50,7 +50,8 @@ _UNLIMITED: Final = Limits()
 _FOLDED: Final = {"asked": "until", "asked_value": "until", "expires_at": "until", "zone": "hours"}
 """Fields of a document that people know by another word."""
 _ASKED = {str(each): each for each in Asked}
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,62}")
+_LONGEST_NAME = 63
+_NAME = re.compile(rf"[A-Za-z][A-Za-z0-9._-]{{0,{_LONGEST_NAME - 1}}}")
 
 
 class OwnerKind(StrEnum):
@@ -351,11 +352,11 @@ def check_name(text: str) -> str:
         Problem: `bad-name`.
     """
     if not text:
-        raise Problem("bad-name", text=text, why=cause("empty"))
+        raise Problem("bad-name", text=text, why=cause("empty"), most=_LONGEST_NAME)
     if not _NAME.fullmatch(text):
-        raise Problem("bad-name", text=text, why=cause("not-a-name"))
+        raise Problem("bad-name", text=text, why=cause("not-a-name"), most=_LONGEST_NAME)
     if text.lower() in {"anyone", "lan", "self", "auto", "none", "trigger"}:
-        raise Problem("bad-name", text=text, why=cause("reserved"))
+        raise Problem("bad-name", text=text, why=cause("reserved"), most=_LONGEST_NAME)
     return text
 
 

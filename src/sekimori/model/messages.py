@@ -223,7 +223,7 @@ MESSAGES: Final[dict[str, Message]] = {
             "If you accept the risk: --accept-risk {risk}",
         ),
         (
-            "{what} を開けられません（接続元: {sources}）: {note}",
+            "「{what}」を開けられません（接続元: {sources}）: {note}",
             "より安全な方法: VPN 経由で使うか、--from アドレス/プレフィックス で接続元を絞ってください。"
             "危険を承知で開ける場合: --accept-risk {risk}",
         ),

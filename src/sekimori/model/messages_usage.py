@@ -13,12 +13,12 @@ USAGE: Final[dict[str, Message]] = {
         "usage",
         (
             "cannot read the ports '{text}': {why}",
-            "Write 8080, udp/7000-7010, tcp+udp/53, 5136:25565, gre, dmz or a preset "
+            "Write 8080, udp/7000-7010, tcp+udp/53, 5136:25565, gre, dmz, unix:/PATH or a preset "
             "(see 'sekimori presets').",
         ),
         (
             "ポート指定「{text}」を読めません: {why}",
-            "8080、udp/7000-7010、tcp+udp/53、5136:25565、gre、dmz のように書くか、プリセット名"
+            "8080、udp/7000-7010、tcp+udp/53、5136:25565、gre、dmz、unix:/パス のように書くか、プリセット名"
             "（sekimori presets で一覧）を指定してください。",
         ),
     ),
@@ -111,28 +111,28 @@ USAGE: Final[dict[str, Message]] = {
         "usage",
         (
             "cannot use {key} = {text}: {why}",
-            "Give {key} a value it takes; 'sekimori open --help' lists them.",
+            "Give {key} a value it takes; '--help' after the command tells which.",
         ),
         (
             "{key} = {text} は使えません: {why}",
-            "{key} に使える値は sekimori open --help で確認できます。",
+            "{key} に使える値は、コマンドに --help を付けると分かります。",
         ),
     ),
     "bad-name": Message(
         "usage",
         (
             "cannot use the name '{text}': {why}",
-            "Use letters, digits, '-', '_' and '.', beginning with a letter, 63 at most.",
+            "Use letters, digits, '-', '_' and '.', beginning with a letter, {most} at most.",
         ),
         (
             "名前「{text}」は使えません: {why}",
-            "英字で始め、英数字と - _ . を 63 文字まで使ってください。",
+            "英字で始め、英数字と - _ . を {most} 文字まで使ってください。",
         ),
     ),
     "missing": Message(
         "usage",
-        ("cannot open a port: {key} is missing", "Say {key}; for example: {example}"),
-        ("ポートを開けられません: {key} がありません", "{key} を指定してください（例: {example}）。"),
+        ("cannot go on: {key} is missing", "Say {key}; for example: {example}"),
+        ("続けられません: {key} がありません", "{key} を指定してください（例: {example}）。"),
     ),
     "exclusive": Message(
         "usage",

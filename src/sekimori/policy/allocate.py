@@ -131,7 +131,8 @@ def _choose_plane(mapping: PortMapping, via: str, snapshot: Snapshot, rules: Rul
     if loop is not None and not able and list(weighed.values()) == [LOOPS]:
         raise loop_problem(mapping, loop)
     why: Text = _tell(reasons) if via == "auto" else reasons.get(via) or _unknown(via, snapshot.links)
-    raise Problem("no-plane", name=mapping.name, via=via, why=why, able=", ".join(able) or cause("none"))
+    ways = able if via in (*reasons, "auto") else [*able, *snapshot.links]
+    raise Problem("no-plane", name=mapping.name, via=via, why=why, able=", ".join(ways) or cause("none"))
 
 
 def _unknown(via: str, links: Iterable[str]) -> Text:

@@ -227,7 +227,7 @@ def _decide_define(ask: Define, case: Case) -> Made | None:
     actor = case.context.actor
     refuse_own_only(cause("do-define", name=ask.name), case)  # a list decides who comes in everywhere
     if ask.name in (LAN, "anyone"):
-        raise Problem("bad-name", text=ask.name, why=cause("reserved"))
+        raise Problem("bad-name", text=ask.name, why=cause("reserved"), most=63)
     if before is not None:
         refuse_foreign(before, "do-edit", case)
     elif ask.prefixes is None:

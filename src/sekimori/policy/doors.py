@@ -18,7 +18,13 @@ from sekimori.model.user import Grant
 from sekimori.policy.case import Case, in_place_of, refuse_foreign, refuse_own_only
 from sekimori.policy.users import check_grant, strangers_rejudged
 
-__all__ = ["decide_disable_door", "decide_enable_door", "decide_set_permissions", "why_not_on"]
+__all__ = [
+    "decide_disable_door",
+    "decide_enable_door",
+    "decide_set_permissions",
+    "is_met_from_outside",
+    "why_not_on",
+]
 
 
 def why_not_on(interface: str, door: DoorName, network: Network) -> Problem | None:
@@ -44,13 +50,16 @@ def decide_enable_door(ask: EnableDoor, case: Case, notices: list[Notice]) -> It
     before = case.draft.doors.get(wanted.door)
     if before is not None:
         refuse_foreign(before, "do-edit", case)
+    told: list[Notice] = []
     if wanted.door is DoorName.SSH:
-        _check_ssh(wanted, case, notices)
+        _check_ssh(wanted, case, told)
     else:
-        _check_interfaces(wanted, case, notices)
+        _check_interfaces(wanted, case, told)
     after = in_place_of(before, wanted, case)
     if after == before:
         return
+    if before is None or (before.listen, before.interfaces) != (after.listen, after.interfaces):
+        notices += told  # they are about where it answers
     yield Made(Verb.DOOR, before, after)
     if before is not None and before.grant != after.grant:
         yield from strangers_rejudged(before.grant or Grant(), after.grant or Grant(), case)
@@ -82,9 +91,12 @@ def _check_ssh(wanted: Door, case: Case, notices: list[Notice]) -> None:
     if wanted.grant is not None:
         check_grant(wanted.grant, case)
     network = case.rules.machine.network()
-    outside = [place for place in places if _is_met_from_outside(place.address, network)]
+    outside = [place for place in places if is_met_from_outside(place.address, network)]
     if outside:
         notices.append(_outside_notice(outside))
+    absent = [place for place in places if _is_elsewhere(place.address, network)]
+    if absent:
+        notices.append(_elsewhere_notice(absent))
 
 
 def _refuse_taken(place: ListenAt, case: Case) -> None:
@@ -98,10 +110,27 @@ def _refuse_taken(place: ListenAt, case: Case) -> None:
             raise Problem("port-taken", claim=str(ours), name=name, owner=owner, theirs=str(theirs))
 
 
-def _is_met_from_outside(address: IPAddress | None, network: Network) -> bool:
+def is_met_from_outside(address: IPAddress | None, network: Network) -> bool:
+    """Whether who comes from the internet may meet a door at an address; None is every address."""
     if address is None or address.is_unspecified:
         return True
     return network.is_wan_address(address) or kind_of(address).is_public
+
+
+def _is_elsewhere(address: IPAddress | None, network: Network) -> bool:
+    """Whether an address is known not to be this machine's; it may become that: a VPN's, a second line's."""
+    return (
+        address is not None and bool(network.own) and not (address.is_unspecified or network.is_own(address))
+    )
+
+
+def _elsewhere_notice(places: list[ListenAt]) -> Notice:
+    where = ", ".join(map(str, places))
+    return Notice(
+        "ssh-door-elsewhere",
+        f"{where} is no address of this machine now. The SSH door answers there once it is.",
+        f"{where} は今このマシンのアドレスではありません。そうなるまで SSH の窓口は応答しません。",
+    )
 
 
 def _outside_notice(places: list[ListenAt]) -> Notice:

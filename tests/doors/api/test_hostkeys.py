@@ -148,6 +148,18 @@ async def test_one_that_contradicts_is_refused_though_another_is_known():
     assert "SHA256:old" in caught.value.title()
 
 
+@pytest.mark.parametrize("standing", [KeyStanding.KNOWN, KeyStanding.PINNED])
+async def test_a_fingerprint_that_was_said_and_is_not_shown_is_refused_though_another_is_known(standing):
+    shown = key(1, VPS, standing)
+    link = replace(LINK, host_keys=(shown.line,) if standing is KeyStanding.PINNED else ())
+    with pytest.raises(Problem) as refused:
+        await trust(showing(shown), link, [Pin.parse(key(2).fingerprint)])
+    assert refused.value.code == "host-key-changed"
+    assert refused.value.fact("expected") == key(2).fingerprint
+    both = [Pin.parse(each.fingerprint) for each in (key(2), shown)]
+    assert (await trust(showing(shown), LINK, both)).link.host_keys == (shown.line,)
+
+
 async def test_said_by_name_a_changed_key_takes_the_place_of_the_old():
     old = replace(LINK, host_keys=(key(9).line,))
     servers = showing(key(1, VPS, KeyStanding.CHANGED, key(9).fingerprint))

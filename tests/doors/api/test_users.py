@@ -10,7 +10,9 @@ import pytest
 from sekimori.doors.api.answers import OutcomeBody
 from sekimori.doors.api.users import UsersBody, UserView
 from sekimori.model.linkfacts import SshFacts, SshSession
-from sekimori.model.user import Grant
+from sekimori.model.mapping import Owner, OwnerKind
+from sekimori.model.request import Context
+from sekimori.model.user import Grant, PutUser, User
 from sekimori.wire.authorizedkeys import parse_line
 
 
@@ -56,8 +58,15 @@ async def test_one_is_added_and_shown(served):
             "algorithm": "ssh-ed25519",
             "options": options,
             "comment": "alice@laptop",
+            "problem": None,
         },
-        {"fingerprint": seal(2), "algorithm": "ssh-ed25519", "options": "", "comment": "two words"},
+        {
+            "fingerprint": seal(2),
+            "algorithm": "ssh-ed25519",
+            "options": "",
+            "comment": "two words",
+            "problem": None,
+        },
     ]
     grant = view["grant"]
     assert (grant["ports"], grant["for"], grant["quota"]) == ("8000-8999", "2h", 10 << 30)
@@ -107,6 +116,27 @@ async def test_keys_come_and_go(served):
         status, _, problem = await served.send("DELETE", f"/v1/users/alice/keys/{text}")
         assert (status, problem["code"]) == (404, "no-such-key")
         assert seal(1) in problem["detail"]
+
+
+async def test_a_line_that_an_earlier_version_took_and_this_one_cannot_read(served, monkeypatch):
+    old = line(3, options="unheard-of")
+    with monkeypatch.context() as earlier:
+        earlier.setattr("sekimori.policy.users._check_keys", lambda _user: None)
+        user = User(name="alice", owner=Owner(OwnerKind.PERSON, "root"), keys=(old, line(1)), grant=Grant())
+        await served.world.gate_within.enact([PutUser(user)], Context(user.owner, "cli"))
+    status, _, view = await served.send("GET", "/v1/users/alice")
+    assert status == 200
+    UserView.model_validate(view, strict=True)
+    unread, key = view["keys"]
+    assert (unread["fingerprint"], unread["comment"], unread["problem"]["code"]) == ("", old, "bad-key")
+    assert "'unheard-of' is no option" in unread["problem"]["title"]
+    assert (key["fingerprint"], key["problem"]) == (seal(1), None)
+    status, _, problem = await served.send("DELETE", f"/v1/users/alice/keys/{seal(2)}")
+    assert (status, problem["code"]) == (404, "no-such-key")
+    status, _, problem = await served.send("POST", "/v1/users/alice/keys", {"key": line(2)})
+    assert (problem["code"], "unheard-of" in problem["title"]) == ("bad-key", True)
+    await served.call(served.client.forget_key, "alice", old)
+    assert served.world.snapshot().users["alice"].keys == (line(1),)
 
 
 async def test_a_fingerprint_may_hold_slashes_and_plus_signs(served):

@@ -36,8 +36,9 @@ from sekimori.model.request import UNSAID
 from sekimori.model.snapshot import Snapshot
 from sekimori.model.user import Grant
 from sekimori.model.words import read_lifetime
+from sekimori.policy.doors import is_met_from_outside
 
-__all__ = ["router"]
+__all__ = ["DoorShort", "render_doors_short", "router"]
 
 router = APIRouter(prefix="/v1", tags=["doors for devices"])
 
@@ -126,6 +127,13 @@ class PlaceView(BaseModel):
     problem: ProblemBody | None = Field(description="Why it does not answer there now.")
 
 
+class KeyFileView(BaseModel):
+    """What is wrong with the file of keys, or with a line of it."""
+
+    place: str = Field(description="The file, and after a colon the line.", examples=["/etc/tunnel_keys:3"])
+    problem: ProblemBody
+
+
 class DoorView(BaseModel):
     """A door, open or shut."""
 
@@ -140,8 +148,22 @@ class DoorView(BaseModel):
     leases: int = Field(description="How many mappings stand that were asked for by its protocols.")
     authorized_keys: str | None = Field(description="A file of keys; null of other doors than ssh.")
     grant: GrantView | None = Field(description="What the keys of that file may do; null of other doors.")
+    keys_refused: list[KeyFileView] = Field(description="What of that file lets nobody in, and why.")
     host_keys: list[str] = Field(description="Fingerprints of ssh's own keys, each after its algorithm.")
     sessions: list[SessionView] = Field(description="Who is connected to ssh now.")
+
+
+class DoorShort(BaseModel):
+    """A door that is open, in the daemon's status."""
+
+    name: DoorWord
+    interfaces: list[PlaceView]
+    outside: bool = Field(description="Whether it may be reached from the internet; of ssh alone.")
+    leases: int
+    users: list[str] = Field(description="Whose keys may come in by ssh now.")
+    authorized_keys: str | None
+    keys_refused: int = Field(description="Faults of that file of keys.")
+    sessions: list[SessionView]
 
 
 class RefusalView(BaseModel):
@@ -176,7 +198,7 @@ async def list_doors(call: ViewerCall) -> Response:
     shown = [
         _render_door(name, snapshot.doors.get(name), problems.get(name, {}), call.language)
         | {"leases": leases[name]}
-        | _render_ssh(snapshot.doors.get(name), name, call)
+        | _render_ssh(snapshot.doors.get(name), name, problems.get(name, {}), call)
         for name in DoorName
     ]
     refusals = [_render_refusal(each, call.language) for each in call.views.refusals()]
@@ -213,6 +235,33 @@ async def adopt_mapping(ref: Ref, body: AdoptBody, call: AdminCall) -> Response:
     lifetime = read_lifetime(body.words(), call.views.reading())
     ask = Adopt(ref, None if lifetime is UNSAID else lifetime)
     return await call.enact([ask], body.plan, body.why)
+
+
+def render_doors_short(call: Call) -> list[Json]:
+    """Every door that is open, as `DoorShort`."""
+    snapshot, problems = call.views.snapshot(), call.views.door_problems()
+    leases, now = _count_leases(snapshot), call.views.reading().now
+    standing = (each for each in snapshot.users.values() if each.expires_at is None or each.expires_at > now)
+    users = sorted(each.name for each in standing)
+    shown = []
+    for name, door in sorted(snapshot.doors.items()):
+        wrong, is_ssh = problems.get(name, {}), name is DoorName.SSH
+        ssh = _render_ssh(door, name, wrong, call)
+        places = [ListenAt.parse(text).address for text in door.listen]
+        network = call.views.machine.network()
+        shown.append(
+            {
+                "name": str(name),
+                "interfaces": _render_door(name, door, wrong, call.language)["interfaces"],
+                "outside": any(is_met_from_outside(address, network) for address in places),
+                "leases": leases[name],
+                "users": users if is_ssh else [],
+                "authorized_keys": ssh["authorized_keys"],
+                "keys_refused": len(ssh["keys_refused"]),
+                "sessions": ssh["sessions"],
+            }
+        )
+    return shown
 
 
 def _read_door(name: DoorName, terms: DoorTerms, call: Call) -> Door:
@@ -308,14 +357,20 @@ def _render_door(
     }
 
 
-def _render_ssh(door: Door | None, name: DoorName, call: Call) -> Json:
+def _render_ssh(door: Door | None, name: DoorName, problems: Mapping[str, Problem], call: Call) -> Json:
     """What only the SSH door has."""
     if door is None or name is not DoorName.SSH:
-        return {"authorized_keys": None, "grant": None, "host_keys": [], "sessions": []}
+        none = dict.fromkeys(("authorized_keys", "grant"))
+        return none | {"keys_refused": [], "host_keys": [], "sessions": []}
     facts = call.views.ssh_door()
     return {
         "authorized_keys": door.authorized_keys,
         "grant": None if door.grant is None else render_grant(door.grant),
+        "keys_refused": [
+            {"place": place, "problem": problem.body(call.language)}
+            for place, problem in problems.items()
+            if place not in door.listen
+        ],
         "host_keys": list(facts.host_keys),
         "sessions": [render_session(each, call) for each in facts.sessions],
     }

@@ -13,6 +13,7 @@ from sekimori.model.causes import cause
 from sekimori.model.errors import Problem
 from sekimori.model.link import Link, SshPlace
 from sekimori.model.linkfacts import HostKey, KeyStanding
+from sekimori.policy.links import MOST_JUMPS
 from sekimori.wire.sshkeys import fingerprint
 
 __all__ = ["Pin", "Trusted", "fingerprint_of", "trust"]
@@ -107,7 +108,7 @@ async def trust(tried: LinkTried, link: Link, said: Sequence[Pin], others: Itera
     link = replace(link, host_keys=_begin(link, said))
     found: Sequence[HostKey] = ()
     trusted: dict[str, KeyStanding] = {}
-    for _ in range(len(link.jump) + 2):  # each round may show the keys one jump further
+    for _ in range(MOST_JUMPS + 2):  # each round may show the keys one jump further; ssh_config has more
         try:
             found = _confirmed(await tried.scan(link), others)
         except Problem:
@@ -122,7 +123,21 @@ async def trust(tried: LinkTried, link: Link, said: Sequence[Pin], others: Itera
         link = replace(link, host_keys=lines)
     if lacking := _lacking(link, link.host_keys):
         raise Problem("host-key-unasked", place=lacking[0])
+    _refuse_others(link, found, said)
     return Trusted(link, tuple(replace(key, standing=trusted.get(key.line, key.standing)) for key in found))
+
+
+def _refuse_others(link: Link, found: Iterable[HostKey], said: Iterable[Pin]) -> None:
+    """Who names fingerprints means those keys and no others, also where others are trusted already.
+
+    Raises:
+        Problem: `host-key-changed`, where none of them was shown.
+    """
+    named = [pin for pin in said if not pin.key]
+    shown = [key for key in found if key.place == str(link.place)]
+    if named and shown and not any(pin.covers(key) for pin in named for key in found):
+        expected = tuple(pin.fingerprint for pin in named)
+        raise _refusal("host-key-changed", link, [replace(key, expected=expected) for key in shown])
 
 
 def _confirmed(found: Iterable[HostKey], others: Iterable[Link]) -> list[HostKey]:

@@ -15,14 +15,14 @@ from sekimori.doors.api.gateway import PlanQuery
 from sekimori.doors.api.hostkeys import Pin, fingerprint_of, trust
 from sekimori.doors.api.render import Json
 from sekimori.doors.api.shapes import Text, Written
-from sekimori.model.causes import near
+from sekimori.model.causes import cause, near
 from sekimori.model.errors import Problem
 from sekimori.model.lifetime import format_instant
 from sekimori.model.link import AddLink, Link, LinkPhase, RemoveLink, SshPlace, check_link_name
 from sekimori.model.linkfacts import HostKey, LinkFacts, LinkTest
 from sekimori.model.mapping import Mapping, OwnerKind
 
-__all__ = ["router"]
+__all__ = ["LinkShort", "render_links_short", "router"]
 
 router = APIRouter(prefix="/v1/links", tags=["links"])
 
@@ -89,7 +89,24 @@ class LinkView(BaseModel):
     server: str = Field(description="The server's own words for what it is.")
     algorithms: dict[str, str]
     sekimori: bool | None = Field(description="Whether Sekimori answers there, which carries UDP too.")
+    outside: bool | None = Field(
+        description="Whether others than that machine come in by ports there, as the last test found; null "
+        "where none could tell since the daemon started."
+    )
     flows: int = Field(description="Live ones that go through it.")
+    mappings: list[str] = Field(description="Names of those that go through it.")
+
+
+class LinkShort(BaseModel):
+    """A link in the daemon's status."""
+
+    name: str
+    to: str
+    phase: str = Field(description="connecting, up, waiting or refused.")
+    since: Instant | None
+    problem: ProblemBody | None
+    next_try: Instant | None
+    flows: int
     mappings: list[str] = Field(description="Names of those that go through it.")
 
 
@@ -127,8 +144,7 @@ class LinkTestView(BaseModel):
 @router.get("", response_model=LinksBody, summary="The links")
 async def list_links(call: ViewerCall) -> Response:
     """Every link, and how it is."""
-    links = sorted(call.views.snapshot().links.values(), key=lambda link: link.name)
-    return json_response({"links": [_render_link(link, call) for link in links]})
+    return json_response({"links": [_render_link(link, call) for link in _by_name(call)]})
 
 
 @router.get("/{name}", response_model=LinkView, summary="One link")
@@ -156,13 +172,25 @@ async def put_link(name: Name, body: LinkBody, call: AdminCall) -> Response:
 @router.delete("/{name}", response_model=OutcomeBody, summary="Remove a link")
 async def remove_link(name: Name, query: Annotated[PlanQuery, Query()], call: AdminCall) -> Response:
     """Refused while mappings go through it."""
-    return await call.enact([RemoveLink(name)], query.plan, query.why)
+    return await call.enact([RemoveLink(name.strip().lower())], query.plan, query.why)
 
 
 @router.post("/{name}/test", response_model=LinkTestView, summary="Try a link")
 async def try_link(name: Name, call: AdminCall) -> Response:
     """Connect once, beside what is up, and see what may be done there. It may take a dozen seconds."""
     return json_response(_render_test(await call.views.links.test(_find(call, name)), call.language))
+
+
+def render_links_short(call: Call) -> list[Json]:
+    """Every link, as `LinkShort`."""
+    return [
+        {key: whole[key] for key in LinkShort.model_fields}
+        for whole in (_render_link(link, call) for link in _by_name(call))
+    ]
+
+
+def _by_name(call: Call) -> list[Link]:
+    return sorted(call.views.snapshot().links.values(), key=lambda link: link.name)
 
 
 def _find(call: Call, name: str) -> Link:
@@ -181,7 +209,8 @@ def _read_link(name: str, body: LinkBody, call: Call) -> Link:
     """
     stands = call.views.snapshot().links.get(name)
     if stands is None and body.to is None:
-        raise Problem("missing", key="to", example=f"sekimori link add {name} ssh://alice@vps.example")
+        example = f"sekimori link add {name} ssh://alice@vps.example"
+        raise Problem("missing", key=cause("the-server"), example=example)
     place = stands.place if stands is not None else SshPlace("")
     if body.to is not None:
         place = SshPlace.parse(body.to)
@@ -229,6 +258,7 @@ def _render_link(link: Link, call: Call) -> Json:
         "server": facts.server,
         "algorithms": dict(facts.algorithms),
         "sekimori": facts.sekimori,
+        "outside": facts.outside,
         "flows": facts.flows,
         "mappings": [mapping.name for mapping in call.views.snapshot() if _goes_through(mapping, link.name)],
     }

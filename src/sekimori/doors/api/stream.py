@@ -14,7 +14,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from sekimori.doors.api.call import Call, ViewerCall, json_response
+from sekimori.doors.api.devicedoors import DoorShort, render_doors_short
 from sekimori.doors.api.line import LineSummary, render_summary
+from sekimori.doors.api.links import LinkShort, render_links_short
 from sekimori.doors.api.ports import Lagged
 from sekimori.doors.api.render import Json, render_event
 from sekimori.doors.api.shapes import Asked
@@ -62,6 +64,8 @@ class StatusBody(BaseModel):
 
     version: str
     line: LineSummary
+    links: list[LinkShort]
+    doors: list[DoorShort] = Field(description="Those that are open.")
     you: YouView
 
 
@@ -209,4 +213,10 @@ def _about(call: Call) -> Json:
     if isinstance(started, int | float):
         about = {**about, _INSTANT: format_instant(started)}
     line = render_summary(call.views.line(), call.language)
-    return {**about, "line": line, "you": {"name": call.visitor.name, "role": call.visitor.role.name.lower()}}
+    return {
+        **about,
+        "line": line,
+        "links": render_links_short(call),
+        "doors": render_doors_short(call),
+        "you": {"name": call.visitor.name, "role": call.visitor.role.name.lower()},
+    }
