@@ -148,7 +148,9 @@ def test_what_is_no_name_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("check", "most"), [(check_name, 63), (check_link_name, 31), (check_user_name, 32)], ids=str
+    ("check", "most"),
+    [(check_name, 63), (check_link_name, 31), (check_user_name, 32)],
+    ids=["mapping", "link", "user"],
 )
 def test_of_a_name_that_is_too_long_it_is_told_how_long_it_may_be(
     check: Callable[[str], str], most: int
